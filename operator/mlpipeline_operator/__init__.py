@@ -1,0 +1,1 @@
+"""The MLPipeline operator: reconciles MLPipelines into Airflow, DAGs and training runs."""

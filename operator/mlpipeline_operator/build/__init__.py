@@ -1,0 +1,1 @@
+"""Pure constructors of the manifests that the operator applies; a test beside each."""

@@ -1,0 +1,1 @@
+"""Programs for Airflow's containers, delivered with the manifests. The operator never imports them."""

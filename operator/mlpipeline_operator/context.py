@@ -1,0 +1,128 @@
+"""What all reconciles share: the store, the connection, the queue, and what is known between two events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from mlpipeline_operator.apply import needs_apply, with_applied_hash
+from mlpipeline_operator.cluster import Cluster, Manifest, MissingError
+from mlpipeline_operator.connections import Connections
+from mlpipeline_operator.kinds import PIPELINE, RUN
+from mlpipeline_operator.recorder import EventRecorder
+from mlpipeline_operator.references import References
+from mlpipeline_operator.room import RoomInquiry
+from mlpipeline_operator.routing import BUNDLE, dependents, pipeline_airflow
+from mlpipeline_operator.settings import Settings
+from mlpipeline_operator.store import Body, Key, Store
+from mlpipeline_operator.values import Owner, PipelineValue
+
+__all__ = ["BUNDLE", "Context", "PlacedPipeline", "owner_of"]
+
+
+def owner_of(body: Body) -> Owner:
+    """What an ownerReference to an observed object needs."""
+    metadata = body["metadata"]
+    return Owner(body["apiVersion"], body["kind"], metadata["namespace"], metadata["name"], metadata["uid"])
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedPipeline:
+    """A valid pipeline, the hash of its DAG and the ConfigMap that holds it."""
+
+    value: PipelineValue
+    dag_hash: str
+    config_map: str
+
+
+class Context:
+    """The state of one running operator.
+
+    Attributes:
+        pipelines: What each pipeline last wanted, by namespace and name. ``None`` for one that was looked at
+            and is not valid. Rebuilt after a restart by the first reconcile of each.
+        recorder: Tells transitions as Events; run beside the queue.
+        references: The users' ConfigMaps that pipelines take code from; watched beside the queue.
+        claims: Which pipeline has a DAG, by namespace, Airflow and dag_id.
+        conflicts: The pipelines that want a DAG that another has, by namespace and name.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        cluster: Cluster,
+        store: Store,
+        connections: Connections,
+        enqueue: Callable[[Key], None],
+    ) -> None:
+        self.settings = settings
+        self.cluster = cluster
+        self.store = store
+        self.connections = connections
+        self.enqueue = enqueue
+        self.pipelines: dict[tuple[str, str], PlacedPipeline | None] = {}
+        self.room = RoomInquiry()
+        self.recorder = EventRecorder(cluster, store, settings.identity)
+        self.references = References(cluster, settings.namespaces, enqueue)
+        self.claims: dict[tuple[str, str, str], str] = {}
+        self.conflicts: set[tuple[str, str]] = set()
+
+    @staticmethod
+    def now() -> datetime:
+        """The time, with its zone."""
+        return datetime.now(UTC)
+
+    async def ensure(self, manifest: Manifest) -> bool:
+        """Apply ``manifest`` if the live object differs; return whether it was written."""
+        desired = with_applied_hash(manifest)
+        metadata = desired["metadata"]
+        if not needs_apply(desired, self.store.get(desired["kind"], metadata["namespace"], metadata["name"])):
+            return False
+        self.store.put(await self.cluster.apply(desired))
+        return True
+
+    async def ensure_all(self, manifests: list[Manifest]) -> int:
+        """Apply those of ``manifests`` that differ, in order; return how many were written."""
+        return sum([await self.ensure(manifest) for manifest in manifests])
+
+    async def write_status(self, body: Body, status: Mapping[str, Any]) -> bool:
+        """Write ``status`` if it differs from what ``body`` has; return whether it was written."""
+        if body.get("status") == status:
+            return False
+        metadata = body["metadata"]
+        manifest = {
+            "apiVersion": body["apiVersion"],
+            "kind": body["kind"],
+            # The UID keeps a status from landing on a namesake that has taken the object's place.
+            "metadata": {key: metadata[key] for key in ("name", "namespace", "uid")},
+            "status": dict(status),
+        }
+        try:
+            written = await self.cluster.apply_status(manifest)
+        except MissingError:
+            return False
+        self.store.put(written)
+        self.recorder.record(body, body.get("status"), status)
+        self.enqueue_owners(written)
+        return True
+
+    async def delete(self, body: Body) -> None:
+        """Delete an object."""
+        metadata = body["metadata"]
+        await self.cluster.delete(body["kind"], metadata["namespace"], metadata["name"])
+        self.store.remove(body)
+
+    def enqueue_owners(self, body: Body) -> None:
+        """Let those that depend on ``body`` be looked at again (see ``routing``)."""
+        for key in dependents(self.store, body):
+            self.enqueue(key)
+
+    def enqueue_airflow_users(self, namespace: str, airflow: str) -> None:
+        """Let every pipeline of an Airflow, and every unfinished run, be looked at again."""
+        for pipeline in self.store.of_kind(PIPELINE, namespace):
+            if pipeline_airflow(pipeline) == airflow:
+                self.enqueue((PIPELINE, namespace, pipeline["metadata"]["name"]))
+        for run in self.store.of_kind(RUN, namespace):
+            self.enqueue((RUN, namespace, run["metadata"]["name"]))

@@ -1,0 +1,1 @@
+"""Pure functions from what was observed to the status that is written."""
