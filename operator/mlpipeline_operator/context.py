@@ -112,7 +112,11 @@ class Context:
         """Delete an object."""
         metadata = body["metadata"]
         await self.cluster.delete(body["kind"], metadata["namespace"], metadata["name"])
-        self.store.remove(body)
+        if metadata.get("finalizers"):
+            # The watch may have shown it as going before this answer came: who finalizes it must find it.
+            self.store.mark_going(body)
+        else:
+            self.store.remove(body)
 
     def enqueue_owners(self, body: Body) -> None:
         """Let those that depend on ``body`` be looked at again (see ``routing``)."""

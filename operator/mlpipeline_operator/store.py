@@ -7,6 +7,7 @@ reconcile that follows a write at once does not act on what was there before it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from mlpipeline_operator.kinds import KINDS, RUN
@@ -20,6 +21,9 @@ Key = tuple[str, str, str]
 
 _INDEXED = (PIPELINE_LABEL, AIRFLOW_LABEL)
 
+# So many objects that are gone are remembered: what still comes in of them was sent seconds before.
+_GRAVES = 1000
+
 
 class Store:
     """Objects by kind, namespace and name, and by the pipeline or Airflow that their labels name."""
@@ -28,11 +32,17 @@ class Store:
         self._objects: dict[Key, Body] = {}
         self._by_kind: dict[tuple[str, str], dict[Key, None]] = {}
         self._by_label: dict[tuple[str, str, str], dict[Key, None]] = {}
+        self._gone: dict[str, None] = {}
 
     def put(self, body: Body) -> bool:
-        """Keep ``body`` unless this or a newer version of the object is there; return whether it was news."""
+        """Keep ``body`` unless this or a newer version of the object is there; return whether it was news.
+
+        An object that was removed stays so: the answer to our last write may come after the watch's word.
+        """
         key = key_of(body)
         known = self._objects.get(key)
+        if _uid(body) in self._gone:
+            return False
         # Also of two namesakes the newer one is the one that is there now.
         if known is not None and _version(known) >= _version(body):
             return False
@@ -47,11 +57,22 @@ class Store:
     def remove(self, body: Body) -> None:
         """Forget the object, unless another of the same name has taken its place."""
         key = key_of(body)
+        if uid := _uid(body):
+            self._gone[uid] = None
+            if len(self._gone) > _GRAVES:
+                del self._gone[next(iter(self._gone))]
         known = self._objects.get(key)
         if known is not None and _uid(known) == _uid(body):
             self._unindex(key, known)
             self._by_kind[key[:2]].pop(key, None)
             del self._objects[key]
+
+    def mark_going(self, body: Body) -> None:
+        """Show the object as one that is being deleted, until a watch tells more of it."""
+        known = self._objects.get(key_of(body))
+        if known is not None and _uid(known) == _uid(body):
+            going = {"deletionTimestamp": datetime.now(UTC).isoformat()}
+            self._objects[key_of(body)] = {**known, "metadata": {**going, **known["metadata"]}}
 
     def get(self, kind: str, namespace: str, name: str) -> Body | None:
         """Return the object, or ``None``."""

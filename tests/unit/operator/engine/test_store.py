@@ -91,6 +91,36 @@ def test_a_removed_object_is_found_nowhere() -> None:
     assert found(store, names.PIPELINE_LABEL, "digits") == set()
 
 
+def test_what_comes_late_of_a_removed_object_does_not_bring_it_back() -> None:
+    store = Store()
+    store.put(config_map("settings", 5))
+    store.remove(config_map("settings", 7))
+    assert not store.put(config_map("settings", 6)), "the answer to a write from before the deletion"
+    assert store.get("ConfigMap", "research", "settings") is None
+    assert store.put(config_map("settings", 8, uid="another"))
+
+
+def test_only_the_latest_of_the_removed_objects_are_remembered() -> None:
+    store = Store()
+    for number in range(1001):
+        store.remove(config_map("settings", uid=f"number-{number}"))
+    assert store.put(config_map("settings", 1, uid="number-0"))
+    assert not store.put(config_map("settings", 2, uid="number-1"))
+
+
+def test_an_object_that_is_going_is_there_until_the_watch_shows_that_it_is_gone() -> None:
+    store = Store()
+    store.put(config_map("settings", 5, pipeline="digits"))
+    store.mark_going(config_map("settings", 5))
+    kept = store.get("ConfigMap", "research", "settings")
+    assert kept is not None
+    assert "deletionTimestamp" in kept["metadata"]
+    assert store.put(config_map("settings", 6, pipeline="digits")), "what the watch tells of it is news"
+    store.remove(config_map("settings", 6))
+    store.mark_going(config_map("settings", 6))
+    assert store.get("ConfigMap", "research", "settings") is None
+
+
 def test_removing_what_is_not_there_does_nothing() -> None:
     Store().remove(config_map("settings"))
 
