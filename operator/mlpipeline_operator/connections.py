@@ -55,6 +55,7 @@ class _Connection:
     uid: str = ""
     since: datetime | None = None
     foreign: dict[str, set[str]] = field(default_factory=dict)
+    untold: set[RunKey] = field(default_factory=set)
     endpoint: Endpoint | None = None
     version: str | None = None
     problem: OperatorError | None = None
@@ -145,10 +146,17 @@ class Connections:
         if dag is None:
             del connection.dags[dag_id]
             connection.awaited_at.pop(dag_id, None)
+            self._forget_untold(connection, dag_id)
         else:
             connection.dags[dag_id] = dag
             connection.awaited_at[dag_id] = asyncio.get_running_loop().time()
             self._wake(connection)
+
+    def forget_dag(self, namespace: str, dag_id: str) -> None:
+        """Nobody is to be told of a DAG's runs: it has no pipeline."""
+        for (place, _), connection in self._connections.items():
+            if place == namespace:
+                self._forget_untold(connection, dag_id)
 
     def await_run(self, namespace: str, airflow: str, dag_id: str, run_id: str) -> None:
         """Follow a run until ``forget_run``."""
@@ -216,6 +224,7 @@ class Connections:
             return []
         shown = connection.poller.view.runs
         known = connection.foreign.get(dag_id, set())
+        connection.untold.difference_update([(dag_id, run_id) for run_id in known])
         known.intersection_update([run_id for run_id in known if (dag_id, run_id) in shown])
         return [shown[dag_id, run_id] for run_id in sorted(known)]
 
@@ -277,6 +286,11 @@ class Connections:
         return client
 
     @staticmethod
+    def _forget_untold(connection: _Connection, dag_id: str) -> None:
+        for run_id in connection.foreign.get(dag_id, ()):
+            connection.untold.discard((dag_id, run_id))
+
+    @staticmethod
     def _wake(connection: _Connection) -> None:
         if connection.poller is not None:
             connection.poller.wake()
@@ -317,7 +331,8 @@ class Connections:
                 raise
         poller = AirflowPoller(
             client,
-            lambda: Awaited(dags=dict(connection.dags), runs=set(connection.runs)),
+            # A run that Airflow started is awaited until its pipeline has seen it, however many there are.
+            lambda: Awaited(dags=dict(connection.dags), runs=connection.runs | connection.untold),
             lambda change: self._changed(namespace, airflow, change),
             active_interval=self._settings.airflow_poll_active,
             idle_interval=self._settings.airflow_poll_idle,
@@ -349,6 +364,7 @@ class Connections:
             connection.foreign.setdefault(dag_id, set()).add(run_id)
             changed.add(dag_id)
             if (pipeline := self._pipeline(namespace, connection, dag_id)) is not None:
+                connection.untold.add((dag_id, run_id))
                 runs.add(names.foreign_run(pipeline, connection.uid, run_id))
         pipelines = {self._pipeline(namespace, connection, dag_id) for dag_id in changed}
         self._on_change(namespace, airflow, {each for each in pipelines if each is not None}, runs)

@@ -23,7 +23,7 @@ def dependents(store: Store, body: Body) -> Iterator[Key]:
     if kind == RUN:
         yield PIPELINE, namespace, run_pipeline(body)
     elif kind == PIPELINE:
-        yield BUNDLE, namespace, pipeline_airflow(body)
+        # Its own reconcile looks to the bundle: most changes of a pipeline are of its status alone.
         for run in store.labelled(names.PIPELINE_LABEL, namespace, name, RUN):
             yield RUN, namespace, run["metadata"]["name"]
     elif kind == "Pod" and names.PIPELINE_LABEL in labels:

@@ -52,7 +52,7 @@ class AirflowPoller:
         since: Runs that changed from here on are seen though nobody awaits them; 10 minutes ago if None.
         dag_id_prefix: Only DAGs whose id begins so are looked at: for an Airflow shared with others.
         bundle: The bundle that our DAGs lie in; import errors of others are not asked for.
-        max_runs: How many runs are kept that nobody awaits; the oldest go.
+        max_runs: How many runs are kept, from one poll to the next, that nobody awaits; the oldest go.
     """
 
     def __init__(
@@ -273,7 +273,9 @@ class AirflowPoller:
                 self._changed_runs.add(key)
 
     def _forget(self, awaited: set[RunKey]) -> None:
-        spare = [key for key in self.view.runs if key not in awaited]
+        # What is told only now nobody can await yet.
+        known = awaited | self._changed_runs
+        spare = [key for key in self.view.runs if key not in known]
         for key in spare[: max(len(spare) - self._max_runs, 0)]:
             del self.view.runs[key]
 

@@ -33,7 +33,7 @@ async def reconcile_bundle(context: Context, namespace: str, airflow: str) -> fl
     body = context.store.get(AIRFLOW, namespace, airflow)
     if body is None or is_gone(body):
         return None
-    current = _current_files(context, namespace, airflow)
+    current: dict[str, tuple[str, str]] | None = None
     files: dict[str, tuple[str, str]] = {}
     for pipeline in context.store.of_kind(PIPELINE, namespace):
         name = pipeline["metadata"]["name"]
@@ -49,11 +49,13 @@ async def reconcile_bundle(context: Context, namespace: str, airflow: str) -> fl
         elif (namespace, name) not in context.conflicts:
             # An edit that is not valid leaves the DAG that was there in place.
             folders = {name, names.dag_folder(name)}
+            current = _current_files(context, namespace, airflow) if current is None else current
             files |= {path: source for path, source in current.items() if path.partition("/")[0] in folders}
     version, pointer = bundle_manifests(owner_of(body), files)
-    await context.ensure(version)
-    await context.ensure(pointer)
-    await _prune(context, namespace, airflow, version["metadata"]["name"])
+    is_new = await context.ensure(version)
+    if await context.ensure(pointer) or is_new:
+        # There may be many, and each must be read.
+        await _prune(context, namespace, airflow, version["metadata"]["name"])
     return None
 
 

@@ -161,7 +161,10 @@ def _forget(context: Context, namespace: str, name: str) -> None:
     """The API server's garbage collector deletes the children; the bundle must drop the DAG."""
     context.references.forget(namespace, name)
     release_dags(context, namespace, name)
+    context.connections.forget_dag(namespace, names.dag_id(namespace, name))
     context.conflicts.discard((namespace, name))
-    placed = context.pipelines.pop((namespace, name), None)
-    if placed is not None:
-        context.enqueue((BUNDLE, namespace, placed.value.airflow))
+    if (namespace, name) in context.pipelines:
+        del context.pipelines[namespace, name]
+        # Of one that was not valid nobody knows which Airflow still has its DAG.
+        for airflow in context.store.of_kind(AIRFLOW, namespace):
+            context.enqueue((BUNDLE, namespace, airflow["metadata"]["name"]))

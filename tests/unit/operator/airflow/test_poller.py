@@ -361,8 +361,11 @@ async def test_runs_that_nobody_awaits_are_forgotten_when_there_are_too_many(
     for number in range(20):
         fake.start_run(DAG, f"manual__{number}")
     await poller.poll()
-    assert RUN in poller.view.runs
-    assert len(poller.view.runs) == 6
+    assert len(poller.view.runs) == 21, "whoever is told of them must find them"
+    operator.runs.add((DAG, "manual__0"))
+    await poller.poll()
+    assert {RUN, (DAG, "manual__0")} < poller.view.runs.keys()
+    assert len(poller.view.runs) == 7
 
 
 async def test_one_lost_answer_is_not_told_but_an_airflow_that_stays_away_is(

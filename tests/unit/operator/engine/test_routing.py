@@ -35,14 +35,11 @@ def test_a_run_concerns_its_pipeline() -> None:
     assert routes(run) == {("MLPipeline", "research", "digits")}
 
 
-def test_a_pipeline_concerns_its_bundle_and_its_runs() -> None:
+def test_a_pipeline_concerns_its_runs() -> None:
     run = thing("MLPipelineRun", "by-hand", spec={"pipelineRef": {"name": "digits"}})
     stranger = thing("MLPipelineRun", "letters-1", spec={"pipelineRef": {"name": "letters"}})
     pipeline = thing("MLPipeline", "digits", spec={"airflow": {"name": "orchestra"}})
-    assert routes(pipeline, run, stranger) == {
-        (BUNDLE, "research", "orchestra"),
-        ("MLPipelineRun", "research", "by-hand"),
-    }
+    assert routes(pipeline, run, stranger) == {("MLPipelineRun", "research", "by-hand")}
 
 
 UID = "0a1b2c3d-0000-4000-8000-0123456789ab"
