@@ -357,17 +357,27 @@ class Connections:
         connection = self._of(namespace, airflow)
         runs = set()
         for dag_id, run_id in change.runs:
-            run = names.run_in_id(run_id)
+            run = self._run(namespace, connection, dag_id, run_id)
             if run is not None:
                 runs.add(run)
-                continue
-            connection.foreign.setdefault(dag_id, set()).add(run_id)
-            changed.add(dag_id)
-            if (pipeline := self._pipeline(namespace, connection, dag_id)) is not None:
-                connection.untold.add((dag_id, run_id))
-                runs.add(names.foreign_run(pipeline, connection.uid, run_id))
+            if names.run_in_id(run_id) is None:
+                connection.foreign.setdefault(dag_id, set()).add(run_id)
+                changed.add(dag_id)
+                if run is not None:
+                    connection.untold.add((dag_id, run_id))
+        # A DAG that was paused tells why its runs wait.
+        for dag_id, run_id in connection.runs if change.dags else ():
+            if dag_id in change.dags and (name := self._run(namespace, connection, dag_id, run_id)):
+                runs.add(name)
         pipelines = {self._pipeline(namespace, connection, dag_id) for dag_id in changed}
         self._on_change(namespace, airflow, {each for each in pipelines if each is not None}, runs)
+
+    def _run(self, namespace: str, connection: _Connection, dag_id: str, run_id: str) -> str | None:
+        """The name of a run's resource, whether there is one yet or not."""
+        if (own := names.run_in_id(run_id)) is not None:
+            return own
+        pipeline = self._pipeline(namespace, connection, dag_id)
+        return names.foreign_run(pipeline, connection.uid, run_id) if pipeline is not None else None
 
     @staticmethod
     def _pipeline(namespace: str, connection: _Connection, dag_id: str) -> str | None:

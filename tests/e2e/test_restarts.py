@@ -12,7 +12,7 @@ from tests.e2e.patient import (
     restarts,
     step_pods,
 )
-from tests.e2e.support import conditions, metrics, state, until, wait_for_run
+from tests.e2e.support import conditions, metrics, state, until, wait_for_run, wait_for_state
 from tools.demo.kube import Kube, Object
 
 # Long enough for the pods to be deleted while it trains; where they come back later than its end, it waits.
@@ -35,6 +35,12 @@ def test_a_training_outlives_a_restart_of_every_part_of_airflow(
     # Else it would show nothing.
     assert len(at_that_time) < _EPOCHS - 5, f"{len(at_that_time)} epochs until all pods were deleted"
 
+    until("Airflow is down", lambda: not _is_up(kube, namespace), seconds=60)
+    kube.apply(patient("meanwhile", 1, 0), namespace=namespace)
+    waiting = wait_for_state(kube, namespace, "mlpipelinerun/meanwhile-1", "WaitingForAirflow")
+    assert waiting["status"]["message"] == "Airflow default is not up (kubectl describe airflow default)"
+    assert conditions(waiting)["Reconciling"] == "True"
+
     run = wait_for_run(kube, namespace, f"{name}-1", seconds=600)
     (after,) = step_pods(kube, namespace, name)
     assert run["status"]["state"] == "Succeeded", run["status"]
@@ -45,21 +51,19 @@ def test_a_training_outlives_a_restart_of_every_part_of_airflow(
     through = until("its log can be read", lambda: epochs_through(kube, namespace, name), seconds=60)
     assert through == list(range(1, _EPOCHS + 1))
 
-    _until_airflow_is_up(kube, namespace)
+    until("Airflow is up again", lambda: _is_up(kube, namespace), seconds=300)
     figures["s from the deletion of all of Airflow's pods until it is up again"] = time.monotonic() - started
     assert not old & {pod["metadata"]["uid"] for pod in _parts(kube, namespace)}
-    kube.delete("mlpipeline", name, namespace, wait=90)
+    late = wait_for_run(kube, namespace, "meanwhile-1")
+    assert state(late) == "Succeeded", late["status"]
+    for each in (name, "meanwhile"):
+        kube.delete("mlpipeline", each, namespace, wait=90)
 
 
 def _parts(kube: Kube, namespace: str) -> list[Object]:
     return kube.list("pods", namespace, component_selector(*COMPONENTS))
 
 
-def _until_airflow_is_up(kube: Kube, namespace: str) -> None:
-    """Other tests go on with it."""
-
-    def look() -> bool:
-        airflow = kube.get("airflow", "default", namespace)
-        return state(airflow) == "Running" and conditions(airflow or {})["Ready"] == "True"
-
-    until("Airflow is up again", look, seconds=300)
+def _is_up(kube: Kube, namespace: str) -> bool:
+    airflow = kube.get("airflow", "default", namespace)
+    return state(airflow) == "Running" and conditions(airflow or {})["Ready"] == "True"

@@ -170,7 +170,9 @@ class AirflowPoller:
         now = time.monotonic()
         self._triggered.clear()
         slow, resync = now >= self._slow_due, now >= self._resync_due
-        await self._read_dags(awaited.dags, slow=slow, resync=resync)
+        await self._read_dags(
+            awaited.dags, self._held(awaited.runs) if slow else [], slow=slow, resync=resync
+        )
         await self._read_runs(awaited, slow=slow, resync=resync)
         if slow:
             self.view.health = await self.client.health()
@@ -178,7 +180,9 @@ class AirflowPoller:
         if resync:
             self._resync_due = now + self._resync_interval
 
-    async def _read_dags(self, awaited: Mapping[str, AwaitedDag], *, slow: bool, resync: bool) -> None:
+    async def _read_dags(
+        self, awaited: Mapping[str, AwaitedDag], held: list[str], *, slow: bool, resync: bool
+    ) -> None:
         missing = self._not_shown(awaited)
         if resync:
             dags = await self.client.dags_tagged([DAG_TAG])
@@ -186,11 +190,19 @@ class AirflowPoller:
             missing = self._not_shown(awaited)
         elif missing:
             self._dags |= await self.client.dags_tagged({dag_hash_tag(dag.hash) for dag in missing.values()})
+        if held and not resync:
+            self._dags |= await self.client.dags(held)
         if slow or resync or missing:
             self._errors = await self.client.import_errors(self._bundle)
             self._show_dags(awaited)
         self._quiet = self._quiet + 1 if missing == self._missing and not self._changed_dags else 0
         self._missing = missing
+
+    def _held(self, awaited: Iterable[RunKey]) -> list[str]:
+        """The DAGs of runs that Airflow has not begun: somebody may have paused them."""
+        runs = self.view.runs
+        waiting = {key[0] for key in awaited if key in runs and runs[key].state == "queued"}
+        return sorted(waiting & self._dags.keys())
 
     def _not_shown(self, awaited: Mapping[str, AwaitedDag]) -> dict[str, AwaitedDag]:
         return {

@@ -201,7 +201,9 @@ async def _observe(context: Context, placed: PlacedPipeline, dag_run_id: str) ->
     results: dict[str, Any] = {}
     if run is not None and run.finished:
         results = await _results_from_xcom(context, placed, run, pods)
-    return Observed(run=run, pods=pods, results=results, tasks=tasks)
+    dag = context.connections.dag(namespace, pipeline.airflow, dag_id)
+    paused = dag is not None and dag.paused
+    return Observed(run=run, pods=pods, results=results, tasks=tasks, paused=paused)
 
 
 def _pods(context: Context, pipeline: PipelineValue) -> list[Body]:

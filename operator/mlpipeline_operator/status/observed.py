@@ -62,6 +62,7 @@ class Observed:
         pods: The latest attempt's pod of each step, by step name.
         stop: Why it is being stopped, if it is.
         tasks: The run's tasks as they are now, where the pipeline's steps are those of a DAG of the user's.
+        paused: Whether its DAG is paused in Airflow.
         results: Steps' results as Airflow's XCom has them, for pods that are gone, by step name.
     """
 
@@ -70,6 +71,7 @@ class Observed:
     pods: Mapping[str, PodView] = field(default_factory=dict)
     stop: Stop | None = None
     tasks: tuple[TaskInstance, ...] = ()
+    paused: bool = False
     results: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 

@@ -189,6 +189,8 @@ def _state(seen: Observed, steps: list[dict[str, Any]], previous: Body) -> tuple
         return FAILED, "the run failed in Airflow"
     if seen.stop is not None:
         return previous.get("state") or "Running", f"being stopped: {seen.stop.message}"
+    if seen.run is not None and seen.run.state == "queued" and seen.paused:
+        return "Queued", f"somebody paused the DAG {seen.run.run.dag_id} in Airflow: unpause it there"
     active = [step for step in steps if step["state"] not in ("Succeeded", "Skipped", "Pending")]
     if not active:
         done = sum(step["state"] == "Succeeded" for step in steps)

@@ -339,6 +339,23 @@ async def test_runs_that_others_start_are_seen_and_foreign_dags_are_not(
     assert poller.view.runs[scheduled].run.run_type == "scheduled"
 
 
+async def test_a_dag_that_somebody_paused_is_told_while_a_run_of_it_waits(
+    fake: FakeAirflow, fake_client: AirflowClient, operator: Operator
+) -> None:
+    poller = AirflowPoller(fake_client, operator.awaiting, operator.changes.append, idle_interval=0)
+    fake.parse(DAG, PATH, tags("aaaa"))
+    operator.runs = {RUN}
+    fake.start_run(*RUN)
+    await poller.poll()
+    assert not poller.view.dags[DAG].paused
+    fake.dags[DAG].paused = True
+    await poller.poll()
+    assert poller.view.dags[DAG].paused
+    fake.advance(*RUN, "running")
+    await poller.poll()
+    assert "GET dags" not in await polled(poller, fake), "a run that has begun waits for nothing"
+
+
 async def test_with_a_prefix_only_its_dags_and_runs_are_seen(
     fake: FakeAirflow, fake_client: AirflowClient, operator: Operator
 ) -> None:

@@ -65,6 +65,11 @@ def failed(pod: Body | None = None, task: str = "failed", **seen: Any) -> Observ
             "waiting for",
         ),
         (Observed(waiting=("WaitingForDag", "not parsed yet")), "WaitingForDag", "not parsed"),
+        (
+            Observed(run=seen_by_airflow("queued"), paused=True),
+            "Queued",
+            f"paused the DAG {DAG_ID} in Airflow",
+        ),
         (observed(), "Queued", ""),
         (observed(run=seen_by_airflow("queued")), "Queued", "0 of 1 steps done"),
         (observed(run=seen_by_airflow("running")), "Queued", "0 of 1 steps done"),
