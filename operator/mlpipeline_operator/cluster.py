@@ -12,6 +12,7 @@ import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
+from urllib.request import getproxies_environment
 
 import aiohttp
 from kubernetes.aio import config as kubeconfig
@@ -78,6 +79,8 @@ class Cluster:
             kubeconfig.load_incluster_config(client_configuration=configuration)
         else:
             await kubeconfig.load_kube_config(client_configuration=configuration)
+        # Where no proxy is named, aiohttp would still ask two threads for one before each request.
+        configuration.client_session_kwargs = {"trust_env": bool(getproxies_environment())}
         return cls(ApiClient(configuration))
 
     async def close(self) -> None:

@@ -42,12 +42,26 @@ def _registry(engine: Engine) -> kopf.OperatorRegistry:
     return registry
 
 
+class _NothingToCompare(kopf.DiffBaseStorage):
+    """Spares the deep copy that kopf takes of each object for handlers of changes: there are none."""
+
+    def build(self, *, body: Any, extra_fields: Any = None) -> kopf.BodyEssence:
+        return kopf.BodyEssence({})
+
+    def fetch(self, *, body: Any) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, *, body: Any, patch: Any, essence: Any) -> None:
+        return None
+
+
 def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.peering.standalone = True
     # The kinds are known, and served before kopf starts: nothing needs to look for new ones.
     settings.scanning.disabled = True
+    settings.persistence.diffbase_storage = _NothingToCompare()
     for name in OWNED:
         kind = KINDS[name]
         settings.watching.label_selectors[kind.group, kind.version, kind.plural] = OWNED_SELECTOR

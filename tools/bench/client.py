@@ -63,7 +63,8 @@ class Client:
         if selector:
             # The API server does not say how many more there are where a selector narrows them.
             del query["limit"]
-        async with self._session.get(self._server + path, params=query) as answer:
+        headers = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
+        async with self._session.get(self._server + path, params=query, headers=headers) as answer:
             found = await answer.json()
         return len(found["items"]) + int(found["metadata"].get("remainingItemCount") or 0)
 
