@@ -10,13 +10,13 @@ from typing import Any
 from mlpipeline_operator.apply import needs_apply, with_applied_hash
 from mlpipeline_operator.cluster import Cluster, Manifest, MissingError
 from mlpipeline_operator.connections import Connections
-from mlpipeline_operator.kinds import PIPELINE, RUN
+from mlpipeline_operator.kinds import OWN, PIPELINE, RUN
 from mlpipeline_operator.recorder import EventRecorder
 from mlpipeline_operator.references import References
 from mlpipeline_operator.room import RoomInquiry
 from mlpipeline_operator.routing import BUNDLE, dependents, pipeline_airflow
 from mlpipeline_operator.settings import Settings
-from mlpipeline_operator.store import Body, Key, Store
+from mlpipeline_operator.store import Body, Key, Store, key_of
 from mlpipeline_operator.values import Owner, PipelineValue
 
 __all__ = ["BUNDLE", "Context", "PlacedPipeline", "owner_of"]
@@ -80,7 +80,7 @@ class Context:
         metadata = desired["metadata"]
         if not needs_apply(desired, self.store.get(desired["kind"], metadata["namespace"], metadata["name"])):
             return False
-        self.store.put(await self.cluster.apply(desired))
+        self.keep(await self.cluster.apply(desired))
         return True
 
     async def ensure_all(self, manifests: list[Manifest]) -> int:
@@ -103,10 +103,22 @@ class Context:
             written = await self.cluster.apply_status(manifest)
         except MissingError:
             return False
-        self.store.put(written)
+        self.keep(written)
         self.recorder.record(body, body.get("status"), status)
         self.enqueue_owners(written)
         return True
+
+    def keep(self, written: Body) -> None:
+        """Remember the answer to a write of ours.
+
+        What somebody else changed just before is in it, too: the watch's word of that will be no news then,
+        so it must be noticed here.
+        """
+        known = self.store.get(*key_of(written))
+        if self.store.put(written) and known is not None and _others_part(known) != _others_part(written):
+            if written["kind"] in OWN:
+                self.enqueue(key_of(written))
+            self.enqueue_owners(written)
 
     async def delete(self, body: Body) -> None:
         """Delete an object."""
@@ -130,3 +142,12 @@ class Context:
                 self.enqueue((PIPELINE, namespace, pipeline["metadata"]["name"]))
         for run in self.store.of_kind(RUN, namespace):
             self.enqueue((RUN, namespace, run["metadata"]["name"]))
+
+
+def _others_part(body: Body) -> list[Any]:
+    """What of an object others may change: not the status of our own kinds, nor the spec of what we make."""
+    metadata = body["metadata"]
+    if body["kind"] not in OWN:
+        return [metadata.get("deletionTimestamp"), body.get("status")]
+    fields = ("deletionTimestamp", "generation", "labels", "annotations", "finalizers", "ownerReferences")
+    return [metadata.get(field) for field in fields]

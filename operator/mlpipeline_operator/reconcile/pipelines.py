@@ -76,7 +76,7 @@ async def _place(context: Context, body: Body, value: PipelineValue) -> float | 
             PIPELINE, value.owner.namespace, value.owner.name, {"annotations": marks}
         )
         if marked is not None:
-            context.store.put(marked)
+            context.keep(marked)
     expired, wait = expired_runs(value, runs, context.now())
     for run in expired:
         await context.delete(run)

@@ -1,0 +1,88 @@
+"""What somebody else changes between what we observed and what we wrote: nobody else tells of it."""
+
+import copy
+from typing import Any, cast
+
+import pytest
+
+from mlpipeline_operator import names
+from mlpipeline_operator.cluster import Cluster
+from mlpipeline_operator.connections import Connections
+from mlpipeline_operator.context import Context
+from mlpipeline_operator.settings import Settings
+from mlpipeline_operator.store import Body, Key, Store
+from mlpipeline_operator.values import Images
+
+IMAGES = Images("images.test/airflow:1", "images.test/trainer:1", "images.test/postgres:1")
+PIPELINE = ("MLPipeline", "research", "digits")
+RUN = ("MLPipelineRun", "research", "digits-1")
+
+
+class BusyServer:
+    """An API server where somebody else writes just before us: ``first`` is what they change."""
+
+    def __init__(self, before: Body, **first: Any) -> None:
+        self._live = copy.deepcopy(dict(before))
+        self._live["metadata"] |= first
+
+    async def apply_status(self, manifest: Body) -> Body:
+        written = {**self._live, "status": manifest["status"]}
+        written["metadata"] = {**written["metadata"], "resourceVersion": "10"}
+        return written
+
+
+class Watched:
+    """The operator's side: what it knows, and what it will look at again."""
+
+    def __init__(self, *bodies: Body) -> None:
+        self.store, self.again = Store(), list[Key]()
+        for body in bodies:
+            self.store.put(body)
+
+    def context(self, server: BusyServer) -> Context:
+        settings, cluster = Settings(IMAGES), cast(Cluster, server)
+        connections = Connections(settings, cluster, lambda *_: None)
+        return Context(settings, cluster, self.store, connections, self.again.append)
+
+
+def body(key: Key, **fields: Any) -> Body:
+    kind, namespace, name = key
+    metadata = {"name": name, "namespace": namespace, "uid": name, "resourceVersion": "8", "generation": 1}
+    spec = {"pipelineRef": {"name": PIPELINE[2]}} if kind == RUN[0] else {}
+    return {"apiVersion": names.API_VERSION, "kind": kind, "metadata": metadata, "spec": spec, **fields}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"generation": 2},
+        {"annotations": {names.RUN_REQUEST_ANNOTATION: "now"}},
+        {"deletionTimestamp": "2026-11-22T12:00:00Z"},
+        {"labels": {"team": "vision"}},
+    ],
+    ids=["spec", "annotation", "deletion", "label"],
+)
+@pytest.mark.parametrize("key", [PIPELINE, RUN], ids=["pipeline", "run"])
+async def test_an_edit_that_our_own_write_overtakes_is_looked_at(key: Key, change: dict[str, Any]) -> None:
+    watched = Watched(body(key))
+    await watched.context(BusyServer(body(key), **change)).write_status(body(key), {"state": "Queued"})
+    assert key in watched.again
+    kept = watched.store.get(*key)
+    assert kept is not None
+    assert change.items() <= kept["metadata"].items()
+
+
+async def test_our_own_write_alone_gives_no_reason_to_look_at_it_again() -> None:
+    watched = Watched(body(PIPELINE), body(RUN))
+    await watched.context(BusyServer(body(RUN))).write_status(body(RUN), {"state": "Queued"})
+    assert watched.again == [PIPELINE], "the pipeline sums it up"
+
+
+async def test_what_the_watch_has_told_already_is_not_told_twice() -> None:
+    watched = Watched(body(PIPELINE))
+    newer = body(PIPELINE)
+    newer["metadata"] |= {"generation": 2, "resourceVersion": "9"}
+    watched.store.put(newer)
+    server = BusyServer(body(PIPELINE), generation=2)
+    await watched.context(server).write_status(body(PIPELINE), {"state": "Queued"})
+    assert watched.again == []
