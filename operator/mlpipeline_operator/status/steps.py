@@ -74,9 +74,10 @@ def _step(
         if told is not None and not (told in ("Running", "Queued") and pod is not None):
             state = told
     if state in ("Succeeded", "Failed"):
-        # A worker's pod outlives its task by seconds, and ends with 0 also when the training failed.
-        ended = task.finished_at if task is not None else None
-        step["finishedAt"] = step["finishedAt"] or iso(ended)
+        # A worker's pod outlives its task by seconds, and ends with 0 also when the training failed. The task
+        # of a step with a pod of its own outlives that.
+        ends = [step["finishedAt"], iso(task.finished_at) if task is not None else None]
+        step["finishedAt"] = min((each for each in ends if each), default=None)
         step["exitCode"] = _exit_code(state, step["exitCode"], result)
     step["state"] = state
     told = before.get("message") or ""

@@ -1,5 +1,6 @@
 """How a run fares: from its pods, from Airflow, and from what was known before."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -139,6 +140,15 @@ def test_a_successful_run_has_metrics_model_usage_and_times() -> None:
             "exitCode": 0,
         }
     ]
+
+
+def test_a_step_in_a_workers_pod_has_ended_when_its_task_has() -> None:
+    """The pod outlives it by seconds, and the next step begins meanwhile."""
+    run = seen_by_airflow("success", "success")
+    assert run.tasks is not None
+    task = replace(run.tasks[0], finished_at=NOW + timedelta(seconds=60))
+    seen = observed(objects.ended(0, result=RESULT), run=replace(run, tasks=(task,)))
+    assert status_of(seen)["steps"][0]["finishedAt"] == "2026-11-22T12:01:00Z"
 
 
 def test_the_result_comes_from_xcom_when_the_pod_is_gone() -> None:
