@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -13,6 +14,8 @@ from tests.support.fake_airflow.faults import Handler
 from tests.support.fake_airflow.model import FINISHED, FakeDag, FakeModel, FakeRun, FakeTask
 
 __all__ = ["HTTPError", "Routes"]
+
+T = TypeVar("T")
 
 _RUN_ID = re.compile(r"^[A-Za-z0-9_.~:+-]+$")
 _BUNDLE = "dags"
@@ -79,7 +82,7 @@ class Routes:
         dags = [dag for dag in dags if _prefixed(dag.dag_id, query["dag_id_prefix_pattern"])]
         if query["order_by"] != ["dag_id"]:
             raise HTTPError(501, "the fake orders DAGs by dag_id")
-        return _page(request, "dags", [self._dag(dag) for dag in sorted(dags, key=lambda dag: dag.dag_id)])
+        return _page(request, "dags", sorted(dags, key=lambda dag: dag.dag_id), self._dag)
 
     async def _patch_dag(self, request: web.Request) -> web.Response:
         body = await request.json()
@@ -99,7 +102,7 @@ class Routes:
     async def _get_import_errors(self, request: web.Request) -> web.Response:
         bundle = _query(request, "bundle_name")["bundle_name"]
         if bundle and bundle != [_BUNDLE]:
-            return _page(request, "import_errors", [])
+            return _page(request, "import_errors", [], dict)
         errors = [
             {
                 "import_error_id": number,
@@ -110,7 +113,7 @@ class Routes:
             }
             for number, (path, trace) in enumerate(self._model.import_errors.items(), 1)
         ]
-        return _page(request, "import_errors", errors)
+        return _page(request, "import_errors", errors, dict)
 
     async def _get_runs(self, request: web.Request) -> web.Response:
         query = _query(request, "updated_at_gte", "dag_id_prefix_pattern", "run_id_prefix_pattern")
@@ -124,9 +127,7 @@ class Routes:
             and _prefixed(run.dag_id, query["dag_id_prefix_pattern"])
             and _prefixed(run.run_id, query["run_id_prefix_pattern"])
         ]
-        return _page(
-            request, "dag_runs", [self._run(run) for run in sorted(runs, key=lambda run: run.number)]
-        )
+        return _page(request, "dag_runs", sorted(runs, key=lambda run: run.number), self._run)
 
     async def _trigger(self, request: web.Request) -> web.Response:
         body = await request.json()
@@ -286,10 +287,13 @@ def _query(request: web.Request, *known: str) -> dict[str, list[str]]:
     return {name: request.query.getall(name, []) for name in names}
 
 
-def _page(request: web.Request, name: str, items: list[dict[str, Any]]) -> web.Response:
+def _page(
+    request: web.Request, name: str, items: Sequence[T], shown: Callable[[T], dict[str, Any]]
+) -> web.Response:
     start = int(request.query.get("offset", 0))
     limit = min(int(request.query.get("limit", _PAGE)), _PAGE_LIMIT)
-    return web.json_response({name: items[start : start + limit], "total_entries": len(items)})
+    page = [shown(item) for item in items[start : start + limit]]
+    return web.json_response({name: page, "total_entries": len(items)})
 
 
 def _prefixed(value: str, pattern: list[str]) -> bool:
