@@ -141,8 +141,13 @@ class AirflowApi:
         """Return the JSON of ``POST /api/v2<path>``."""
         return self._call(f"/api/v2{path}", body)
 
-    def _call(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        request = urllib.request.Request(self._root + path, data=json.dumps(body).encode() if body else None)
+    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Return the JSON of ``PATCH /api/v2<path>``."""
+        return self._call(f"/api/v2{path}", body, "PATCH")
+
+    def _call(self, path: str, body: Mapping[str, Any] | None = None, method: str | None = None) -> Any:
+        data = json.dumps(body).encode() if body else None
+        request = urllib.request.Request(self._root + path, data=data, method=method)
         request.add_header("Content-Type", "application/json")
         if self._token:
             request.add_header("Authorization", f"Bearer {self._token}")

@@ -114,3 +114,24 @@ def test_a_newer_run_takes_the_place_of_the_older_one(
     assert "latest-2" in older["status"]["message"]
     wait_for_state(kube, namespace, "mlpipelinerun/latest-2", "Running")
     kube.delete("mlpipeline", "latest", namespace)
+
+
+def test_a_run_of_a_dag_that_somebody_paused_says_so_and_goes_on_afterwards(
+    kube: Kube, namespace: str, mnist: Object, image: str, airflow: AirflowApi
+) -> None:
+    _apply(kube, namespace, "held", image, "exit 0")
+    wait_for_run(kube, namespace, "held-1")
+    airflow.patch(f"/dags/{namespace}.held", {"is_paused": True})
+    _request(kube, namespace, "held", "2026-01-01")
+
+    def told() -> bool:
+        run = kube.get("mlpipelinerun", "held-2", namespace) or {}
+        return "paused the DAG" in (run.get("status") or {}).get("message", "")
+
+    until("the run says that its DAG is paused", told, seconds=90)
+    waiting = kube.get("mlpipelinerun", "held-2", namespace)
+    assert state(waiting) == "Queued", waiting
+    airflow.patch(f"/dags/{namespace}.held", {"is_paused": False})
+    ended = wait_for_run(kube, namespace, "held-2")
+    assert state(ended) == "Succeeded", ended["status"]
+    kube.delete("mlpipeline", "held", namespace)

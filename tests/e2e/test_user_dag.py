@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.support import conditions, state, until, wait_for_run
+from tests.e2e.support import conditions, log, state, until, wait_for_run, wait_for_state
 from tools.demo.kube import Kube, Object
 
 DAG = """
@@ -26,6 +26,17 @@ def fail_if_few(found):
 with DAG("e2e-nightly", schedule=None, params={"parameters": {}}):
     fail_if_few(load())
 """
+MAPPED = """
+from airflow.sdk import DAG, task
+from mapped.words import WORDS
+
+@task
+def say():
+    print(WORDS)
+
+with DAG("e2e-mapped", schedule=None):
+    say()
+"""
 LIB = "def rows():\n    return 3\n"
 
 
@@ -38,13 +49,13 @@ def pipeline(name: str, dag: str, **fields: object) -> Object:
     }
 
 
-def run_of(kube: Kube, namespace: str, name: str) -> Object:
-    """Ask for a run of the pipeline my-etl, and return it once it has ended."""
+def run_of(kube: Kube, namespace: str, name: str, pipeline: str = "my-etl") -> Object:
+    """Ask for a run of a pipeline, and return it once it has ended."""
     run: Object = {
         "apiVersion": "mlpipelines.dev/v1alpha1",
         "kind": "MLPipelineRun",
         "metadata": {"name": name},
-        "spec": {"pipelineRef": {"name": "my-etl"}},
+        "spec": {"pipelineRef": {"name": pipeline}},
     }
     kube.apply(run, namespace=namespace)
     return wait_for_run(kube, namespace, name)
@@ -115,3 +126,38 @@ def test_an_import_error_is_told_with_file_and_line(kube: Kube, namespace: str, 
 
     message = until("the import error is told", told, seconds=240)
     assert message.startswith("my_etl/flow.py:3: ModuleNotFoundError")
+
+
+def test_files_of_a_config_map_are_run_as_they_are_now(kube: Kube, namespace: str, mnist: Object) -> None:
+    files: Object = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "flows"},
+        "data": {"flow.py": MAPPED, "words.py": "WORDS = 'at first'\n"},
+    }
+    mapped = pipeline("mapped", "")
+    mapped["spec"] = {"dag": {"configMapRef": {"name": "flows"}}}
+    kube.apply(files, mapped, namespace=namespace)
+    wait_for_state(kube, namespace, "mlpipeline/mapped", "Idle")
+    assert "at first" in printed(kube, namespace, run_of(kube, namespace, "mapped-a", "mapped"))
+
+    before = kube.get("mlpipeline", "mapped", namespace)
+    assert before is not None
+    files["data"]["words.py"] = "WORDS = 'and now'\n"
+    kube.apply(files, namespace=namespace)
+
+    def parsed() -> bool:
+        found = kube.get("mlpipeline", "mapped", namespace) or {}
+        is_new = found["status"]["dagHash"] != before["status"]["dagHash"]
+        return is_new and conditions(found)["Ready"] == "True"
+
+    until("the edited ConfigMap is parsed", parsed, seconds=240)
+    assert "and now" in printed(kube, namespace, run_of(kube, namespace, "mapped-b", "mapped"))
+    kube.delete("mlpipeline", "mapped", namespace)
+
+
+def printed(kube: Kube, namespace: str, run: Object) -> str:
+    """The log of the one step of a run that ended well."""
+    assert state(run) == "Succeeded", json.dumps(run["status"], indent=1)
+    (step,) = run["status"]["steps"]
+    return log(kube, namespace, step["pod"])
