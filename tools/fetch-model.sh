@@ -8,7 +8,8 @@ usage: tools/fetch-model.sh [KUBECTL OPTION...] RUN [FOLDER]
 
 Copies the model of the MLPipelineRun RUN into FOLDER (default: the current one) and checks its digest; a pod
 that mounts the volume is there meanwhile. Options such as --namespace=NAME, --context=NAME, --kubeconfig=FILE
-are kubectl's ($KUBECTL, if set, is the kubectl to use).
+are kubectl's ($KUBECTL, if set, is the kubectl to use). The pod runs the image of the step that left the model;
+$FETCH_IMAGE, if set, is another one that has sleep and tar.
 EOF
 }
 fail() {
@@ -33,7 +34,6 @@ folder=${2:-.}
 field() { $kubectl get mlpipelinerun "$run" "--output=jsonpath=$1"; }
 uri=$(field '{.status.model.uri}')
 digest=$(field '{.status.model.digest}')
-step=$(field '{.status.steps[-1:].pod}')
 [ -n "$uri" ] || fail "run $run has left no model (kubectl get mlpipelinerun $run)"
 case $uri in
   pvc://*) ;;
@@ -42,7 +42,15 @@ esac
 claim=${uri#pvc://}
 path=${claim#*/}
 claim=${claim%%/*}
-image=$($kubectl get pod "$step" '--output=jsonpath={.spec.containers[0].image}')
+# NAMESPACE/PIPELINE/RUN/STEP/model/..., or without the step where there is but one.
+owner=$(echo "$path" | cut -d/ -f4)
+image=${FETCH_IMAGE:-}
+if [ -z "$image" ]; then
+  step=$(field "{.status.steps[?(@.name=='$owner')].pod}")
+  [ -n "$step" ] || step=$(field '{.status.steps[0].pod}')
+  image=$($kubectl get pod "$step" '--output=jsonpath={.spec.containers[0].image}') ||
+    fail "the pod of the step that left the model is gone: name an image that has sleep and tar in \$FETCH_IMAGE"
+fi
 
 pod=fetch-model-$(date +%s)-$$
 trap '$kubectl delete pod "$pod" --ignore-not-found --wait=false --grace-period=1 >/dev/null' EXIT

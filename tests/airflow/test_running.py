@@ -218,6 +218,22 @@ def test_an_exit_without_a_result_is_a_failure_even_with_code_0(tmp_path: Path) 
         Training(tmp_path, "pass").run()
 
 
+def test_a_process_that_fails_after_its_last_word_has_trained(tmp_path: Path) -> None:
+    """TensorFlow may still crash while it takes itself down: the model is there, the checkpoints are gone."""
+    training = Training(tmp_path, writes(RESULT, 139))
+    training.run()
+    assert training.ti.pushed["result"]["state"] == "Succeeded"
+
+
+def test_what_a_training_leaves_running_does_not_keep_its_pod(tmp_path: Path) -> None:
+    leaves = "import subprocess; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
+    training = Training(tmp_path, f"{leaves}\n{writes(RESULT, 0)}")
+    began = time.monotonic()
+    training.run()
+    assert time.monotonic() - began < 300
+    assert training.ti.pushed["result"]["state"] == "Succeeded"
+
+
 def test_an_image_without_the_trainer_says_so(tmp_path: Path) -> None:
     training = Training(tmp_path, "")
     (tmp_path / "trainer").unlink()

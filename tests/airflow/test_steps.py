@@ -135,6 +135,14 @@ def test_the_steps_pod_is_filled_in_and_stays_within_the_security_level(tmp_path
     assert (mount["sub_path"], mount["mount_path"]) == ("team-a/churn/churn-1", env["MLP_ARTIFACTS_DIR"])
 
 
+def test_a_text_of_the_users_is_no_jinja_template(dag: Any) -> None:
+    assert {task.task_id: tuple(task.template_fields) for task in dag.tasks} == {
+        "split": (),
+        "fit": (),
+        "check": (),
+    }
+
+
 def test_an_output_cannot_bring_a_reference_of_its_own(tmp_path: Path) -> None:
     task = module(tmp_path).tasks["check"]
     pod = task.filled_in(context(fit={"score": "$(HOSTNAME) $(params.seed)"}))

@@ -84,6 +84,23 @@ def test_a_model_of_an_earlier_run_in_the_same_folder_is_not_this_runs(folder: F
     assert "model" not in folder.result()
 
 
+def test_a_model_that_an_earlier_attempt_saved_is_the_runs(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder.path / "model").mkdir()
+    folder.write("model/older", "of an earlier run")
+    source = "import os, pathlib\nm = pathlib.Path(os.environ['MLP_MODEL_DIR'])\n"
+    folder.write("train.py", source + "(m / 'a').write_text('1')\nraise OSError('the disk is full')\n")
+    assert folder.run("train.py") == 1
+    folder.write("model/.7.model.keras", "half of a model")
+    folder.write("train.py", source + "(m / 'b').write_text('2')\n")
+    monkeypatch.setenv("MLP_ATTEMPT", "2")
+    assert folder.run("train.py") == 0
+    lines = "".join(f"{hashlib.sha256(c).hexdigest()}  {n}\n" for n, c in (("a", b"1"), ("b", b"2")))
+    assert folder.result()["model"]["digest"] == f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+    assert sorted(path.name for path in (folder.path / "model").iterdir()) == ["a", "b", "older"]
+
+
 def test_a_model_that_cannot_be_saved_ends_with_code_4(folder: Folder) -> None:
     source = (
         f"{MODEL}\nclass Own(keras.layers.Layer):\n    def __init__(self, f):\n        super().__init__()\n"

@@ -92,7 +92,8 @@ def down(layout: Layout, record: Record) -> None:
     processes.kill(record.processes)
     processes.wait_gone(inside)
     interface = record.details.get("interface")
-    if interface:
+    # Once it is gone, another cluster may have one of its name.
+    if interface and _owner(interface) == _cgroup(layout):
         subprocess.run(["ip", "link", "delete", interface], capture_output=True)
     left = cgroups.remove(_cgroup(layout))
     if left:
@@ -139,12 +140,21 @@ def _link(record: Record, layout: Layout) -> int:
         if done.returncode == 0:
             record.details["interface"] = interface
             record.save(layout)
+            processes.run(["ip", "link", "set", interface, "alias", _cgroup(layout)])
             processes.run(["ip", "address", "add", f"198.51.100.{4 * number + 1}/30", "dev", interface])
             processes.run(["ip", "link", "set", interface, "up"])
             return number
         if "exists" not in done.stderr:
             raise ClusterError(f"no virtual network interface can be made: {done.stderr.strip()}")
     raise ClusterError("64 clusters have their links on this machine already: take some down")
+
+
+def _owner(interface: str) -> str:
+    """Which cluster an interface of the host is of; empty where there is no such interface."""
+    try:
+        return Path(f"/sys/class/net/{interface}/ifalias").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _snapshotter(layout: Layout) -> str:

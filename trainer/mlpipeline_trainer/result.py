@@ -71,6 +71,7 @@ class Result:
         epochs: Completed ones, including those of earlier attempts that this one went on from.
         resumed_from: Those of `epochs` that earlier attempts trained, and this one did not repeat.
         commit: Of the code, where it came from Git.
+        outputs: What the code left for later steps; see `left_outputs`.
         started_at: RFC 3339, UTC; `finished_at` too.
     """
 
@@ -85,6 +86,7 @@ class Result:
     failure: Failure | None = None
     usage: ResourceUsage | None = None
     warnings: list[str] = field(default_factory=list)
+    outputs: dict[str, Any] = field(default_factory=dict)
     run: str | None = None
     step: str | None = None
     attempt: int = 1
@@ -120,6 +122,8 @@ class Result:
                 "exitCode": self.failure.exit_code,
                 "retryable": self.failure.retryable,
             }
+        if self.outputs:
+            document["outputs"] = self.outputs
         if self.usage:
             document["resourceUsage"] = {
                 "wallSeconds": round(self.usage.wall_seconds, 1),
@@ -156,7 +160,7 @@ def termination_message(result: Result, limit: int = TERMINATION_MESSAGE_LIMIT) 
     """The result as compact JSON of at most `limit` bytes.
 
     What does not fit goes in this order: the history, the warnings, the middle of the failure's message, the
-    best metrics, the last of the metrics (then with `"truncated": true`).
+    best metrics, the last of the metrics, the outputs (the last two with `"truncated": true`).
     """
     size = len(_compact(result))
     if size <= limit:
@@ -171,6 +175,8 @@ def termination_message(result: Result, limit: int = TERMINATION_MESSAGE_LIMIT) 
     result = replace(result, best_metrics={})
     while len(_compact(result, truncated=True)) > limit and result.metrics:
         result = replace(result, metrics=dict(list(result.metrics.items())[:-1]))
+    if len(_compact(result, truncated=True)) > limit:
+        result = replace(result, outputs={})
     return _compact(result, truncated=True)
 
 
@@ -204,6 +210,16 @@ def write_atomically(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_bytes(content)
     temporary.replace(path)
+
+
+def left_outputs(path: Path) -> dict[str, Any]:
+    """The `outputs` in the JSON that the user's code left as its termination message; none, if it did not."""
+    try:
+        left = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    outputs = left.get("outputs") if isinstance(left, dict) else None
+    return outputs if isinstance(outputs, dict) else {}
 
 
 def write_termination_message(path: Path, result: Result) -> None:

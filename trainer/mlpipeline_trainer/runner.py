@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -19,10 +20,19 @@ from .entrypoint import Entrypoint
 from .errors import ExitCode, ModelError, Terminated, UsageError
 from .log import say
 from .reporter import FileReporter, Recorder, Snapshot
-from .result import Failure, Model, Result, measure_usage, write_termination_message
+from .result import (
+    Failure,
+    Model,
+    Result,
+    left_outputs,
+    measure_usage,
+    write_atomically,
+    write_termination_message,
+)
 from .settings import Settings
 
 MODEL_FILE = "model.keras"
+_MODELS_BEFORE = ".mlp-models-before.json"
 
 
 @dataclass(frozen=True)
@@ -131,7 +141,7 @@ class Session:
         if path is None:
             return
         try:
-            write_termination_message(path, result)
+            write_termination_message(path, replace(result, outputs=left_outputs(path)))
         except OSError as error:
             say(f"warning: the termination message could not be written: {error}")
 
@@ -140,16 +150,24 @@ def run(settings: Settings, preset: str | None = None, args: Sequence[str] | Non
     """Runs what `choose` says to its end; raises only `UsageError`, where no result can be written."""
     session = Session(settings)
     user_paths: list[Path] = []
+    made: list[Path] = []
     try:
         with signals.on_sigterm(lambda: session.say_terminated(user_paths)):
             try:
                 work = _prepare(session, preset, args)
                 user_paths += work.entrypoint.user_paths() if work.entrypoint else []
-                return session.finish(model=_train(settings, work, session.recorder))
+                model, kept = _train(settings, work, session.recorder, made)
+                code = session.finish(model=model)
+                if code is ExitCode.OK:
+                    # Only now: of a run that did not end well another attempt needs it.
+                    _forget(settings, session.recorder, kept)
+                return code
             except BaseException as error:
                 failure.print_traceback(error, user_paths)
                 return session.finish(failed=failure.from_exception(error, user_paths))
             finally:
+                for folder in made:
+                    _remove_if_empty(folder)
                 context_module.activate(None)
     except Terminated:
         # It came while the last word on something else was said; whichever was first holds.
@@ -173,35 +191,53 @@ def refuse(settings: Settings, error: UsageError) -> ExitCode:
     return Session(settings).finish(failed=failure.from_exception(error))
 
 
-def _train(settings: Settings, work: Work, recorder: Recorder) -> Model | None:
+def _train(
+    settings: Settings, work: Work, recorder: Recorder, made: list[Path]
+) -> tuple[Model | None, checkpoints.Checkpoints]:
+    """Adds to `made` the folders that were not there before."""
     hardware.prepare_environment(os.environ, settings.expect_gpu)
-    made = _make_folders(settings)
-    try:
-        context = context_module.make(settings, recorder, _data_dir(settings, work))
-        _export(settings, context)
-        before = storage.snapshot(settings.model_dir)
-        if settings.expect_gpu:
-            hardware.require_gpu()
-        say("loading TensorFlow")
-        context_module.activate(context)
-        kept = checkpoints.Checkpoints(settings.checkpoint_dir, _fingerprint(settings, work), recorder)
-        with fit_hook.installed(recorder, kept if settings.checkpoints else None):
-            if work.preset:
-                returned = work.preset.train(context, work.values or {})
-            else:
-                assert work.entrypoint
-                returned = entrypoint_module.run(work.entrypoint, context)
-        _save_returned(settings, recorder, returned)
-        model = _place_model(settings, before)
-        if model is None:
-            recorder.warn("no model was saved: return it, or save it below MLP_MODEL_DIR")
-        recorder.forget()
-        kept.clear()
-        source.forget(settings.checkpoint_dir)
-        return model
-    finally:
-        for folder in made:
-            _remove_if_empty(folder)
+    made += _make_folders(settings)
+    context = context_module.make(settings, recorder, _data_dir(settings, work))
+    _export(settings, context)
+    before = _models_before(settings)
+    if settings.expect_gpu:
+        hardware.require_gpu()
+    say("loading TensorFlow")
+    context_module.activate(context)
+    kept = checkpoints.Checkpoints(settings.checkpoint_dir, _fingerprint(settings, work), recorder)
+    with fit_hook.installed(recorder, kept if settings.checkpoints else None):
+        if work.preset:
+            returned = work.preset.train(context, work.values or {})
+        else:
+            assert work.entrypoint
+            returned = entrypoint_module.run(work.entrypoint, context)
+    _save_returned(settings, recorder, returned)
+    model = _place_model(settings, before)
+    if model is None:
+        recorder.warn("no model was saved: return it, or save it below MLP_MODEL_DIR")
+    return model, kept
+
+
+def _models_before(settings: Settings) -> dict[Path, tuple[int, int]]:
+    """What the model folder held before the run: what an earlier attempt saved there is the run's own."""
+    kept = settings.checkpoint_dir / _MODELS_BEFORE
+    if settings.attempt > 1 and kept.is_file():
+        for left in settings.model_dir.glob(f".*.{MODEL_FILE}"):
+            left.unlink()
+        known: dict[str, list[int]] = json.loads(kept.read_text())
+        return {settings.model_dir / name: (changed, size) for name, (changed, size) in known.items()}
+    found = storage.snapshot(settings.model_dir)
+    told = {str(path.relative_to(settings.model_dir)): state for path, state in found.items()}
+    write_atomically(kept, json.dumps(told).encode())
+    return found
+
+
+def _forget(settings: Settings, recorder: Recorder, kept: checkpoints.Checkpoints) -> None:
+    """Removes what only another attempt would have needed."""
+    recorder.forget()
+    kept.clear()
+    source.forget(settings.checkpoint_dir)
+    (settings.checkpoint_dir / _MODELS_BEFORE).unlink(missing_ok=True)
 
 
 def _fingerprint(settings: Settings, work: Work) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -10,6 +11,7 @@ import re
 import signal
 import subprocess
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -60,7 +62,8 @@ def run_training(step: str, command: list[str], environment: dict[str, str], **c
     exit_code, _ = stream(command, variables)
     result = read_result(scratch / "result.json", exit_code)
     hand_over(result, context)
-    if exit_code or result["state"] != "Succeeded":
+    # The last word holds, also where the process came to grief in taking itself down.
+    if result["state"] != "Succeeded":
         failure = result.get("failure") or {"reason": "Error", "message": f"exit code {exit_code}"}
         error = AirflowFailException if exit_code in FINAL_EXIT_CODES else RuntimeError
         raise error(f"{failure['reason']}: {failure['message']}")
@@ -127,10 +130,13 @@ def stream(command: list[str], variables: dict[str, str]) -> tuple[int, str]:
     pod_log = os.environ.get("MLP_LOG_FD")
     last = ""
     try:
-        child = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        child = subprocess.Popen(
+            command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        )
     except FileNotFoundError:
         return NOT_FOUND, f"there is no {command[0]}"
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    threading.Thread(target=end_what_it_leaves, args=(child,), daemon=True).start()
     # The task's log has a thread of its own: it stalls while Airflow is away, and the training must not.
     file = int(pod_log) if pod_log else os.devnull
     with child, open(file, "wb", closefd=not pod_log) as output, ThreadPoolExecutor(1) as task_log:
@@ -141,6 +147,14 @@ def stream(command: list[str], variables: dict[str, str]) -> tuple[int, str]:
             last = text or last
             task_log.submit(log.info, "%s", text)
     return child.wait(), last
+
+
+def end_what_it_leaves(child: subprocess.Popen[bytes]) -> None:
+    """End a command's background processes when it has ended: they hold its output open."""
+    # It may have been reaped already: then its output has come to its end, too.
+    with contextlib.suppress(ChildProcessError, ProcessLookupError):
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 # <training>
@@ -187,12 +201,19 @@ def executor_config(pod: dict[str, Any]) -> dict[str, Any]:
     return {"pod_override": PodGenerator.deserialize_model_dict(pod)}
 
 
+class Task(PythonOperator):
+    """Runs a command in this pod."""
+
+    # A user's text is no Jinja template.
+    template_fields = ()
+
+
 # <steps/>
 # <training>
 def make_task(step: dict[str, Any]) -> Any:
     """Return the task of a step."""
     arguments = {"step": step["name"], "command": step["command"], "environment": step["environment"]}
-    return PythonOperator(
+    return Task(
         task_id=step["name"],
         python_callable=run_training,
         op_kwargs=arguments,

@@ -42,8 +42,15 @@ def container_step(pipeline: PipelineValue, step: ContainerStep) -> dict[str, An
         "command": [*step.command, *step.args],
         "path": _TRAINER_PATH,
         "resolved": [each["name"] for each in step.env if "$(" in each.get("value", "")],
-        "worker": worker_pod(pipeline, step, step.env),
+        "worker": worker_pod(pipeline, step, [_kept_from_the_kubelet(each) for each in step.env]),
     }
+
+
+def _kept_from_the_kubelet(variable: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The kubelet makes $( of $$( before the DAG looks for what a text refers to."""
+    if "value" not in variable:
+        return variable
+    return {**variable, "value": variable["value"].replace("$$(", "$$$$(")}
 
 
 def worker_pod(pipeline: PipelineValue, step: Step, env: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -13,10 +13,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from mlpipeline_operator.build.dag_template import (
+    Task,
     as_shell,
     contract,
     executor_config,
@@ -239,7 +239,7 @@ def make_task(step: dict[str, Any]) -> Any:
     if "pod" in step:
         return PodStep(step=step, **settings)
     # </pods>
-    return PythonOperator(python_callable=run_command, op_kwargs={"step": step}, **settings)
+    return Task(python_callable=run_command, op_kwargs={"step": step}, **settings)
 
 
 # </steps>

@@ -105,3 +105,26 @@ def test_the_termination_message_is_written_into_the_file_that_is_mounted(tmp_pa
     result.write_termination_message(log, Result("Succeeded"))
     assert os.stat(log).st_ino == before
     assert json.loads(log.read_text())["state"] == "Succeeded"
+
+
+def test_what_the_code_left_for_later_steps_stays_in_the_termination_message(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    for left, outputs in (
+        ('{"outputs": {"threshold": 0.5}, "metrics": {"a": 1}}', {"threshold": 0.5}),
+        ('{"outputs": [1]}', {}),
+        ("[]", {}),
+        ("not json", {}),
+    ):
+        log.write_text(left)
+        assert result.left_outputs(log) == outputs
+    assert result.left_outputs(tmp_path / "nothing") == {}
+    assert Result("Succeeded", outputs={"threshold": 0.5}).to_json()["outputs"] == {"threshold": 0.5}
+
+
+def test_outputs_are_the_last_to_go_where_there_is_no_room() -> None:
+    told = Result("Succeeded", metrics={f"metric_{n}": "1" for n in range(400)}, outputs={"file": "rows.csv"})
+    assert json.loads(result.termination_message(told))["outputs"] == {"file": "rows.csv"}
+    told = Result("Succeeded", metrics={"a": "1"}, outputs={"text": "x" * 5000})
+    message = result.termination_message(told)
+    assert len(message) <= 4096
+    assert json.loads(message)["truncated"] is True

@@ -79,6 +79,13 @@ def test_every_pod_is_in_its_pipelines_namespace_wherever_airflow_is() -> None:
     assert [pod["metadata"]["namespace"] for pod in pods] == ["team"] * 3
 
 
+def test_an_escaped_reference_reaches_the_dag_through_the_kubelet() -> None:
+    escaped = {"name": "plain", "command": ["true"], "env": [{"name": "A", "value": "$$(params.seed) $(B)"}]}
+    container = rendered(escaped)["plain"]["worker"]["spec"]["containers"][0]
+    # The kubelet makes $( of $$(, also where that is followed by another.
+    assert container["env"] == [{"name": "A", "value": "$$$$(params.seed) $(B)"}]
+
+
 def test_what_the_user_sets_wins_over_a_default_of_ours() -> None:
     container = rendered(OWN)["own"]["pod"]["spec"]["containers"][0]
     assert container["env"] == [{"name": "HOME", "value": "/data/me"}]
