@@ -46,6 +46,7 @@ class Context:
         recorder: Tells transitions as Events; run beside the queue.
         references: The users' ConfigMaps that pipelines take code from; watched beside the queue.
         claims: Which pipeline has a DAG, by namespace, Airflow and dag_id.
+        finalizing: Since when the runs of these UIDs wait for Airflow to let them go.
         conflicts: The pipelines that want a DAG that another has, by namespace and name.
     """
 
@@ -68,6 +69,7 @@ class Context:
         self.references = References(cluster, settings.namespaces, enqueue)
         self.claims: dict[tuple[str, str, str], str] = {}
         self.conflicts: set[tuple[str, str]] = set()
+        self.finalizing: dict[str, datetime] = {}
 
     @staticmethod
     def now() -> datetime:
@@ -92,11 +94,16 @@ class Context:
         if body.get("status") == status:
             return False
         metadata = body["metadata"]
+        known = self.store.get(*key_of(body))
+        if known is None or known["metadata"]["uid"] != metadata["uid"]:
+            return False
+        # The version keeps a status from landing on a namesake that has taken the object's place unseen: where it
+        # is about a status, the API server does not look at the UID.
+        identity = {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"]}
         manifest = {
             "apiVersion": body["apiVersion"],
             "kind": body["kind"],
-            # The UID keeps a status from landing on a namesake that has taken the object's place.
-            "metadata": {key: metadata[key] for key in ("name", "namespace", "uid")},
+            "metadata": identity | {"resourceVersion": known["metadata"]["resourceVersion"]},
             "status": dict(status),
         }
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from mlpipeline_operator import names
 from mlpipeline_operator.cluster import Cluster, MissingError
 from mlpipeline_operator.connections import Connections
 from mlpipeline_operator.context import Context
@@ -18,6 +19,7 @@ from mlpipeline_operator.reconcile.runs import reconcile_run
 from mlpipeline_operator.recount import Recount
 from mlpipeline_operator.routing import BUNDLE, dependents
 from mlpipeline_operator.settings import Settings
+from mlpipeline_operator.status.run import is_finished
 from mlpipeline_operator.store import Body, Key, Store
 from mlpipeline_operator.workqueue import WorkQueue
 
@@ -110,6 +112,10 @@ class Engine:
         """Airflow showed something new about these pipelines and runs."""
         for name in pipelines:
             self._enqueue((PIPELINE, namespace, name))
+            # A run that waits for its DAG is not in Airflow yet, and its pipeline's status may stay as it is.
+            for run in self.store.labelled(names.PIPELINE_LABEL, namespace, name, RUN):
+                if not is_finished(run) and not (run.get("status") or {}).get("dagRunId"):
+                    self._enqueue((RUN, namespace, run["metadata"]["name"]))
         for name in runs:
             self._enqueue((RUN, namespace, name))
 

@@ -25,11 +25,17 @@ FINISHED = {"Succeeded", "Failed", "Superseded", "Cancelled"}
 def until(what: str, look: Callable[[], T | None], *, seconds: float, every: float = 1.0) -> T:
     """Call ``look`` until what it returns is true, and return that; fail after ``seconds``."""
     deadline = time.monotonic() + seconds
-    while not (found := look()):
+    while True:
+        problem: KubeError | None = None
+        try:
+            if found := look():
+                return found
+        except KubeError as error:
+            # A busy API server may fail to answer once.
+            problem = error
         if time.monotonic() > deadline:
-            raise AssertionError(f"after {seconds:.0f} s still not so: {what}")
+            raise AssertionError(f"after {seconds:.0f} s still not so: {what}") from problem
         time.sleep(every)
-    return found
 
 
 def pipeline(name: str, training: Mapping[str, Any], parameters: Mapping[str, Any]) -> Object:
@@ -89,7 +95,7 @@ def log(kube: Kube, namespace: str, pod: str) -> str:
     try:
         return kube.run("logs", pod, f"--namespace={namespace}", "--container=base")
     except KubeError as error:
-        if "is waiting to start" in str(error) or "(NotFound)" in str(error):
+        if any(words in str(error) for words in ("is waiting to start", "is not available", "(NotFound)")):
             return ""
         raise
 

@@ -69,16 +69,17 @@ def stories(kube: Kube, namespace: str, mnist: Object, image: str) -> Iterator[d
         "metadata": {"name": "no-widgets"},
         "spec": {"hard": {_WIDGETS: "0"}},
     }
-    soon = {"pendingDeadline": "30s"}
+    # The scheduler has its say at once; the kubelet, and the question for a quota, take their time.
+    soon, later = {"pendingDeadline": "30s"}, {"pendingDeadline": "90s"}
     widget = {"limits": {"example.com/widget": "1"}}
     wanted = [
-        pipeline("no-image", soon, training={"image": _NO_IMAGE, "entrypoint": "train:main"}),
+        pipeline("no-image", later, training={"image": _NO_IMAGE, "entrypoint": "train:main"}),
         # The deadline holds for the launcher's start and the step's together.
         pipeline("no-step-image", {"pendingDeadline": "3m"}, steps=[{"name": "lost", "image": _NO_IMAGE}]),
         pipeline(
             "no-room", soon, training={"dataset": "mnist", "resources": {"requests": {"memory": "500Gi"}}}
         ),
-        pipeline("over-quota", soon, training={"dataset": "mnist", "resources": widget}),
+        pipeline("over-quota", later, training={"dataset": "mnist", "resources": widget}),
         pipeline(
             "step-over-quota", {"pendingDeadline": "60s"}, steps=[{**sleeping(image)[0], "resources": widget}]
         ),
@@ -202,7 +203,8 @@ def _pod_that_printed(kube: Kube, namespace: str, run: str, words: str) -> str:
         found = kube.get("mlpipelinerun", run, namespace) or {}
         for step in (found.get("status") or {}).get("steps", []):
             pod = str(step.get("pod", ""))
-            if pod and words in log(kube, namespace, pod):
+            # A launcher's log has them, too, with its own words before them.
+            if pod and words in log(kube, namespace, pod).splitlines():
                 return pod
         assert state(found) not in FINISHED, found["status"]
         return ""

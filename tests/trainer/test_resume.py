@@ -214,7 +214,8 @@ def test_a_process_that_was_ended_is_gone_on_from_by_the_next_attempt(
     first = start(tmp_path, "run", **parameters)
     latest = tmp_path / "checkpoints" / "mlp-fit-1" / "latest.json"
     until = time.monotonic() + 120
-    while not (latest.exists() and json.loads(latest.read_text())["epoch"] >= 2):
+    # Where the disk is slow, not each epoch is kept; the first one is.
+    while not (latest.exists() and json.loads(latest.read_text())["epoch"] >= 1):
         assert first.poll() is None, first.communicate()
         assert time.monotonic() < until
         time.sleep(0.05)

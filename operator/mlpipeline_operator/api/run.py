@@ -173,6 +173,10 @@ class MLPipelineRunStatus(Wire):
     - Airflow: somebody in Airflow, by its UI, API or command line"""
     dag_run_id: str | None = None
     """The run's `dag_run_id` in Airflow, once it has been started there."""
+    dag_id: str | None = None
+    """The DAG that it is a run of."""
+    airflow: str | None = None
+    """The Airflow that it was started in."""
     state: RunState | None = None
     """What happens now, in one word.
 

@@ -51,4 +51,6 @@ async def deletion_waits_for(context: Context, body: Body) -> list[str] | None:
 async def _set(context: Context, body: Body, finalizers: list[str]) -> None:
     metadata = body["metadata"]
     patch = {"finalizers": finalizers, "resourceVersion": metadata["resourceVersion"]}
-    await context.cluster.merge_metadata(AIRFLOW, metadata["namespace"], metadata["name"], patch)
+    written = await context.cluster.merge_metadata(AIRFLOW, metadata["namespace"], metadata["name"], patch)
+    if written is not None:
+        context.keep(written)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlpipeline_operator import names
 from mlpipeline_operator.airflow import AwaitedDag
 from mlpipeline_operator.build.delivery import dag_file, delivery
-from mlpipeline_operator.build.run import age, finished_marks, handled_request, started_workload
+from mlpipeline_operator.build.run import age, finished_marks, handled_request, is_restored, started_workload
 from mlpipeline_operator.context import BUNDLE, Context, PlacedPipeline
 from mlpipeline_operator.errors import NotReadyError, SpecError
 from mlpipeline_operator.kinds import AIRFLOW, PIPELINE, RUN
@@ -58,7 +58,8 @@ async def _place(context: Context, body: Body, value: PipelineValue) -> float | 
     runs = [
         run
         for run in context.store.labelled(names.PIPELINE_LABEL, value.owner.namespace, value.owner.name, RUN)
-        if "deletionTimestamp" not in run["metadata"]
+        # Those of a deleted pipeline of this name go, if they are still there.
+        if "deletionTimestamp" not in run["metadata"] and not is_restored(run, body)
     ]
     mirrored_until = await mirror_runs(context, body, value, runs)
     await start_due_run(context, body, value, runs)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import Any
 
 from mlpipeline_operator import names
 from mlpipeline_operator.airflow import RunView, TaskInstance
 from mlpipeline_operator.build.meta import owner_reference
 from mlpipeline_operator.build.run import is_restored, trigger_of
+from mlpipeline_operator.cluster import MissingError
 from mlpipeline_operator.context import Context, PlacedPipeline, owner_of
-from mlpipeline_operator.errors import OperatorError, SpecError, TransientError
+from mlpipeline_operator.errors import NotReadyError, SpecError
 from mlpipeline_operator.kinds import AIRFLOW, PIPELINE, RUN
+from mlpipeline_operator.reconcile.finalizing import finalize_run
 from mlpipeline_operator.reconcile.stopping import pending_deadline, stop_reason, suspension
 from mlpipeline_operator.routing import is_gone, run_pipeline
 from mlpipeline_operator.status.observed import FAILED, FINISHED, SUPERSEDED, SUSPENDED, Observed
@@ -34,11 +34,8 @@ from mlpipeline_operator.values import PipelineValue, RunValue, TrainingStep
 
 __all__ = ["reconcile_run"]
 
-_log = logging.getLogger(__name__)
-
-# How long the deletion of a run waits for an Airflow that does not answer.
-_CANCEL_DEADLINE = timedelta(seconds=60)
 _TASKS_SECONDS = 5.0
+_RESUME_SECONDS = 0.1
 
 
 async def reconcile_run(context: Context, namespace: str, name: str) -> float | None:
@@ -47,7 +44,8 @@ async def reconcile_run(context: Context, namespace: str, name: str) -> float | 
     if body is None:
         return None
     if "deletionTimestamp" in body["metadata"]:
-        return await _finalize(context, body)
+        await finalize_run(context, body)
+        return None
     if is_finished(body):
         return None
     pipeline = context.store.get(PIPELINE, namespace, run_pipeline(body))
@@ -60,7 +58,7 @@ async def reconcile_run(context: Context, namespace: str, name: str) -> float | 
         await _add_finalizer(context, body)
     try:
         value = validate_run(body)
-        placed = _pipeline(context, body)
+        placed = await _pipeline(context, body)
         if placed is not None:
             return await _advance(context, body, value, placed)
     except SpecError as error:
@@ -69,13 +67,17 @@ async def reconcile_run(context: Context, namespace: str, name: str) -> float | 
     return None
 
 
-def _pipeline(context: Context, body: Body) -> PlacedPipeline | None:
+async def _pipeline(context: Context, body: Body) -> PlacedPipeline | None:
     """The pipeline that the run is of; ``None`` while it is not valid or has not been looked at yet."""
     namespace, name = body["metadata"]["namespace"], run_pipeline(body)
     if context.store.get(PIPELINE, namespace, name) is None:
-        raise SpecError(
-            f"there is no MLPipeline {name!r} in namespace {namespace}", reason="PipelineNotFound"
-        )
+        try:
+            await context.cluster.get(PIPELINE, namespace, name)
+        except MissingError as error:
+            words = f"there is no MLPipeline {name!r} in namespace {namespace}"
+            raise SpecError(words, reason="PipelineNotFound") from error
+        # Each kind has a watch of its own: a run that was applied with its pipeline may be seen first.
+        raise NotReadyError(f"MLPipeline {name} has not been seen yet", reason="PipelineNotSeen")
     return context.pipelines.get((namespace, name))
 
 
@@ -85,7 +87,7 @@ async def _advance(context: Context, body: Body, value: RunValue, placed: Placed
     dag_run_id = (body.get("status") or {}).get("dagRunId")
     if dag_run_id is None and not value.is_mirrored:
         kept = _kept_from_starting(context, body, value, placed)
-        if kept is not None and kept["state"] == SUPERSEDED and await _is_in_airflow(context, value, placed):
+        if kept is not None and kept["state"] in FINISHED and await _is_in_airflow(context, value, placed):
             return await _follow(context, body, value, placed)
         if kept is not None:
             await context.write_status(body, kept)
@@ -121,8 +123,14 @@ async def _follow(context: Context, body: Body, value: RunValue, placed: PlacedP
     """Tell how a run fares that Airflow has, and stop or resume it there."""
     if is_suspended(body) and value.suspend and not value.cancel:
         return None
+    wanted, placed = placed.value.airflow, _where_it_runs(placed, body)
     pipeline, dag_run_id = placed.value, value.dag_run_id
     where = (pipeline.owner.namespace, pipeline.airflow, pipeline.dag_id, dag_run_id)
+    if pipeline.airflow != wanted and is_gone(context.store.get(AIRFLOW, where[0], pipeline.airflow)):
+        message = f"Airflow {pipeline.airflow}, which had the run, was deleted"
+        status = ended_status(body, FAILED, "AirflowDeleted", message, now=context.now())
+        await context.write_status(body, status)
+        return None
     context.connections.await_run(*where)
     if context.connections.run_is_absent(*where):
         message = "somebody deleted the run in Airflow"
@@ -145,7 +153,8 @@ async def _follow(context: Context, body: Body, value: RunValue, placed: PlacedP
     await context.write_status(body, status)
     if status["state"] in {*FINISHED, SUSPENDED}:
         context.connections.forget_run(*where)
-        return None
+        # Somebody may have wanted it to go on since it was stopped.
+        return _RESUME_SECONDS if status["state"] == SUSPENDED and not value.suspend else None
     if stop is not None:
         await context.connections.stop_run(*where)
     elif (due := pending_deadline(pipeline, seen.pods)) is not None:
@@ -153,6 +162,14 @@ async def _follow(context: Context, body: Body, value: RunValue, placed: PlacedP
         return left if again is None else min(left, again)
     # Nothing tells of the tasks of a DAG of the user's.
     return _TASKS_SECONDS if pipeline.user_dag is not None else again
+
+
+def _where_it_runs(placed: PlacedPipeline, body: Body) -> PlacedPipeline:
+    """The pipeline, in the Airflow and by the dag_id that this run was started with: both may be edited."""
+    told = body.get("status") or {}
+    value = placed.value
+    airflow, dag_id = told.get("airflow") or value.airflow, told.get("dagId") or value.dag_id
+    return replace(placed, value=replace(value, airflow=airflow, dag_id=dag_id))
 
 
 async def _is_in_airflow(context: Context, value: RunValue, placed: PlacedPipeline) -> bool:
@@ -242,56 +259,6 @@ async def _add_finalizer(context: Context, body: Body) -> None:
     if pipeline is not None and all(each["uid"] != pipeline["metadata"]["uid"] for each in owners):
         # Not as its controller: that may be somebody else.
         patch["ownerReferences"] = [*owners, owner_reference(owner_of(pipeline)) | {"controller": False}]
-    await context.cluster.merge_metadata(RUN, metadata["namespace"], metadata["name"], patch)
-
-
-async def _finalize(context: Context, body: Body) -> float | None:
-    """Cancel and delete the run in Airflow and delete its pods; never hold up a namespace's end."""
-    metadata = body["metadata"]
-    finalizers = metadata.get("finalizers") or []
-    if names.FINALIZER not in finalizers:
-        return None
-    namespace, name = metadata["namespace"], metadata["name"]
-    pipeline = run_pipeline(body)
-    dag_run_id = (body.get("status") or {}).get("dagRunId")
-    dag_run_id = dag_run_id or (metadata.get("annotations") or {}).get(names.DAG_RUN_ID_ANNOTATION)
-    if dag_run_id is not None and not await context.cluster.namespace_is_going(namespace):
-        try:
-            await _delete_in_airflow(context, namespace, pipeline, dag_run_id)
-        except TransientError as error:
-            asked = datetime.fromisoformat(metadata["deletionTimestamp"])
-            if context.now() - asked < _CANCEL_DEADLINE:
-                raise
-            _log.warning("%s/%s: deleted without Airflow knowing: %s", namespace, name, error.message)
-        except OperatorError as error:
-            _log.warning("%s/%s: deleted without Airflow knowing: %s", namespace, name, error.message)
-        placed = context.pipelines.get((namespace, pipeline))
-        labelled = context.store.labelled(names.PIPELINE_LABEL, namespace, pipeline, "Pod")
-        for pod in _pods(context, placed.value) if placed is not None else list(labelled):
-            if (pod["metadata"].get("annotations") or {}).get("run_id") == dag_run_id:
-                await context.delete(pod)
-    patch = {
-        "finalizers": [each for each in finalizers if each != names.FINALIZER],
-        "resourceVersion": metadata["resourceVersion"],
-    }
-    await context.cluster.merge_metadata(RUN, namespace, name, patch)
-    return None
-
-
-async def _delete_in_airflow(context: Context, namespace: str, pipeline: str, dag_run_id: str) -> None:
-    placed = context.pipelines.get((namespace, pipeline))
-    dag_id = placed.value.dag_id if placed is not None else names.dag_id(namespace, pipeline)
-    # Nobody knows any more which Airflow a pipeline that is gone ran in.
-    candidates = [
-        each["metadata"]["name"]
-        for each in context.store.of_kind(AIRFLOW, namespace)
-        if not is_gone(each) and (placed is None or placed.value.airflow == each["metadata"]["name"])
-    ]
-    problem: OperatorError | None = None
-    for airflow in candidates:
-        try:
-            await context.connections.delete_run(namespace, airflow, dag_id, dag_run_id)
-        except OperatorError as error:
-            problem = error
-    if problem is not None:
-        raise problem
+    written = await context.cluster.merge_metadata(RUN, metadata["namespace"], metadata["name"], patch)
+    if written is not None:
+        context.keep(written)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from mlpipeline_operator import names
 from mlpipeline_operator.build.run import (
     due_run,
+    is_restored,
     mirrored_run,
     newest_number,
     pending_request,
@@ -44,8 +45,8 @@ async def start_due_run(context: Context, body: Body, value: PipelineValue, runs
     while True:
         manifest = due_run(value, number, "Change" if request is None else "Request", request)
         run = await _create(context, manifest)
-        # A name that something else has already is passed over.
-        if _marks(run) == _marks(manifest):
+        # A name that something else has is passed over, be it a run of a deleted pipeline of this name.
+        if _marks(run) == _marks(manifest) and not is_restored(run, body):
             runs.append(run)
             return
         number += 1

@@ -22,7 +22,8 @@ def stop_reason(
 ) -> Stop | None:
     """Why a run is to end, or to rest, before its time; ``None`` while it may go on.
 
-    What was decided once holds until Airflow has done it, but for a suspension, which a cancel ends.
+    What was decided once holds until Airflow has done it; a run that is to go on after all is resumed then.
+    Only a cancel comes before a suspension that was decided.
     """
     if value.cancel:
         return Stop(CANCELLED, "Cancelled", "cancelled by spec.cancel")
@@ -32,7 +33,7 @@ def stop_reason(
     newer = _replacement(context, body, pipeline)
     if newer is not None:
         return Stop(CANCELLED, "Replaced", f"run {newer} took its place (runPolicy.concurrency: Replace)")
-    if value.suspend:
+    if value.suspend or decided is not None:
         return Stop(SUSPENDED, SUSPENDED, "suspended by spec.suspend; set it to false to go on")
     overdue = pending_deadline(pipeline, pods)
     if overdue is not None and overdue[0] <= context.now():

@@ -95,6 +95,8 @@ def run_status(
     status: dict[str, Any] = {
         "trigger": trigger_of(body),
         "dagRunId": dag_run_id,
+        "dagId": (previous.get("dagId") or pipeline.dag_id) if dag_run_id else None,
+        "airflow": (previous.get("airflow") or pipeline.airflow) if dag_run_id else None,
         "state": state,
         "startedAt": iso(seen.run.started_at) if seen.run else None,
         "finishedAt": iso(seen.run.finished_at) if seen.run and state in FINISHED else None,

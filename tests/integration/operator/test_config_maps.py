@@ -54,6 +54,7 @@ def test_a_change_of_the_code_is_a_run_and_anything_else_about_the_config_map_is
     note = {"metadata": {"annotations": {"somebody.example/touched": "1"}}}
     running.api.merge("ConfigMap", running.namespace, "digits-code", note)
     running.api.apply(code(running, "print('other')\n", "nobodys"))
+    wait_for(lambda: running.reads()["get configmaps"], "it looks at the code")
     time.sleep(3)
     assert running.reads() == {"get configmaps": 1}
     assert running.writes() == {}

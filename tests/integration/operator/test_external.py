@@ -60,7 +60,8 @@ def test_a_pipeline_runs_in_an_external_airflow_that_has_the_bundle(site: Site) 
     status = wait_reason(site, "Connected")
     assert (status["state"], status["version"], status["url"]) == ("Running", "3.3.2", site.airflow.url)
     assert {"name": "scheduler", "ready": "healthy"} in status["components"]
-    assert site.events("Airflow", "shared") == [("Normal", "Ready", status["message"])]
+    told = wait_for(lambda: site.events("Airflow", "shared"), "its Event")
+    assert told == [("Normal", "Ready", status["message"])]
 
     site.api.apply(site.pipeline(airflow={"name": "shared"}))
     site.succeed(site.triggered())

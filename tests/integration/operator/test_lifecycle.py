@@ -205,7 +205,7 @@ def test_a_newer_run_replaces_the_one_before(running: Site) -> None:
 
 
 def test_a_step_that_finds_no_room_in_time_ends_its_run_with_the_schedulers_words(running: Site) -> None:
-    running.api.apply(running.pipeline(runPolicy={"pendingDeadline": "3s"}))
+    running.api.apply(running.pipeline(runPolicy={"pendingDeadline": "10s"}))
     run = running.triggered()
     running.airflow.do(lambda fake: fake.advance(run.dag_id, run.run_id, "running", {"train": "queued"}))
     pod = running.step_pod(run)
