@@ -97,8 +97,8 @@ class Context:
         known = self.store.get(*key_of(body))
         if known is None or known["metadata"]["uid"] != metadata["uid"]:
             return False
-        # The version keeps a status from landing on a namesake that has taken the object's place unseen: where it
-        # is about a status, the API server does not look at the UID.
+        # The version keeps a status from landing on a namesake that has taken the object's place unseen: of a
+        # status the API server does not compare the UID.
         identity = {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"]}
         manifest = {
             "apiVersion": body["apiVersion"],

@@ -24,8 +24,10 @@ class BusyServer:
     def __init__(self, before: Body, **first: Any) -> None:
         self._live = copy.deepcopy(dict(before))
         self._live["metadata"] |= first
+        self.asked: list[Body] = []
 
     async def apply_status(self, manifest: Body) -> Body:
+        self.asked.append(manifest["metadata"])
         written = {**self._live, "status": manifest["status"]}
         written["metadata"] = {**written["metadata"], "resourceVersion": "10"}
         return written
@@ -86,3 +88,24 @@ async def test_what_the_watch_has_told_already_is_not_told_twice() -> None:
     server = BusyServer(body(PIPELINE), generation=2)
     await watched.context(server).write_status(body(PIPELINE), {"state": "Queued"})
     assert watched.again == []
+
+
+async def test_a_status_is_for_the_very_object_that_was_seen_last() -> None:
+    """The API server refuses it for any other version: it would take a status for a namesake's."""
+    watched, server = Watched(body(PIPELINE)), BusyServer(body(PIPELINE))
+    newer = body(PIPELINE)
+    newer["metadata"] |= {"resourceVersion": "9"}
+    watched.store.put(newer)
+    assert await watched.context(server).write_status(body(PIPELINE), {"state": "Queued"})
+    assert [each["resourceVersion"] for each in server.asked] == ["9"]
+
+
+async def test_the_status_of_one_whose_place_a_namesake_has_taken_is_not_written() -> None:
+    watched, server = Watched(), BusyServer(body(PIPELINE))
+    context = watched.context(server)
+    assert not await context.write_status(body(PIPELINE), {"state": "Queued"}), "it is gone"
+    namesake = body(PIPELINE)
+    namesake["metadata"] |= {"uid": "another", "resourceVersion": "9"}
+    watched.store.put(namesake)
+    assert not await context.write_status(body(PIPELINE), {"state": "Queued"})
+    assert server.asked == []
