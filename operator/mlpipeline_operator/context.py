@@ -115,6 +115,15 @@ class Context:
         self.enqueue_owners(written)
         return True
 
+    async def patch_metadata(self, body: Body, patch: Mapping[str, Any]) -> None:
+        """Merge-patch an object's metadata; nothing happens if it is gone."""
+        metadata = body["metadata"]
+        written = await self.cluster.merge_metadata(
+            body["kind"], metadata["namespace"], metadata["name"], patch
+        )
+        if written is not None:
+            self.keep(written)
+
     def keep(self, written: Body) -> None:
         """Remember the answer to a write of ours.
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from mlpipeline_operator import names
 from mlpipeline_operator.context import Context
-from mlpipeline_operator.kinds import AIRFLOW, PIPELINE
+from mlpipeline_operator.kinds import PIPELINE
 from mlpipeline_operator.routing import is_gone, pipeline_airflow
 from mlpipeline_operator.store import Body
 
@@ -51,6 +51,4 @@ async def deletion_waits_for(context: Context, body: Body) -> list[str] | None:
 async def _set(context: Context, body: Body, finalizers: list[str]) -> None:
     metadata = body["metadata"]
     patch = {"finalizers": finalizers, "resourceVersion": metadata["resourceVersion"]}
-    written = await context.cluster.merge_metadata(AIRFLOW, metadata["namespace"], metadata["name"], patch)
-    if written is not None:
-        context.keep(written)
+    await context.patch_metadata(body, patch)

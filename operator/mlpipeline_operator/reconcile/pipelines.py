@@ -73,11 +73,7 @@ async def _place(context: Context, body: Body, value: PipelineValue) -> float | 
     )
     await context.write_status(body, status)
     if marks := finished_marks(body, runs, RUN_TO_ITS_END):
-        marked = await context.cluster.merge_metadata(
-            PIPELINE, value.owner.namespace, value.owner.name, {"annotations": marks}
-        )
-        if marked is not None:
-            context.keep(marked)
+        await context.patch_metadata(body, {"annotations": marks})
     expired, wait = expired_runs(value, runs, context.now())
     for run in expired:
         await context.delete(run)

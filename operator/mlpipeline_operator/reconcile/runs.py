@@ -259,6 +259,4 @@ async def _add_finalizer(context: Context, body: Body) -> None:
     if pipeline is not None and all(each["uid"] != pipeline["metadata"]["uid"] for each in owners):
         # Not as its controller: that may be somebody else.
         patch["ownerReferences"] = [*owners, owner_reference(owner_of(pipeline)) | {"controller": False}]
-    written = await context.cluster.merge_metadata(RUN, metadata["namespace"], metadata["name"], patch)
-    if written is not None:
-        context.keep(written)
+    await context.patch_metadata(body, patch)

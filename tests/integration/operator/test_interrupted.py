@@ -5,7 +5,8 @@ from __future__ import annotations
 from mlpipeline_operator import names
 from tests.integration.operator.support.api import Body
 from tests.integration.operator.support.site import Site, wait_for
-from tests.integration.operator.test_lifecycle import in_place, patch_run, running_step
+from tests.integration.operator.test_lifecycle import in_place, patch_run, running_step, under_way
+from tests.integration.operator.test_runs import triggered_without_an_answer
 from tests.support.fake_airflow import FakeAirflow, FakeRun
 
 
@@ -35,10 +36,7 @@ def test_a_run_that_is_created_while_no_operator_is_there_is_started_afterwards(
 
 def test_a_run_that_is_deleted_while_no_operator_is_there_does_not_train_on(site: Site) -> None:
     first = site.start()
-    site.api.apply(site.pipeline())
-    run = site.triggered()
-    running_step(site, run)
-    site.wait_state("MLPipelineRun", "digits-1", "Running")
+    run = under_way(site)
     assert first.stop() == 0
     site.api.delete("MLPipelineRun", site.namespace, "digits-1")
     site.start()
@@ -49,10 +47,7 @@ def test_a_run_that_is_deleted_while_no_operator_is_there_does_not_train_on(site
 def test_a_pipeline_that_is_applied_again_while_its_old_run_is_still_going_has_a_run_of_its_own(
     running: Site,
 ) -> None:
-    running.api.apply(running.pipeline())
-    old = running.triggered()
-    running_step(running, old)
-    running.wait_state("MLPipelineRun", "digits-1", "Running")
+    old = under_way(running)
     # The old run cannot go yet.
     running.airflow.do(lambda fake: fake.fail(503, f"{old.dag_id}/dagRuns/{old.run_id}", times=1e9))
     running.api.delete("MLPipeline", running.namespace, "digits")
@@ -116,10 +111,7 @@ def users_pod(site: Site, run: FakeRun) -> Body:
 
 
 def test_a_suspension_that_is_taken_back_before_the_end_was_seen_goes_on(running: Site) -> None:
-    running.api.apply(running.pipeline())
-    run = running.triggered()
-    running_step(running, run)
-    running.wait_state("MLPipelineRun", "digits-1", "Running")
+    run = under_way(running)
 
     # Airflow stops the run, and nobody hears of it until the suspension is taken back.
     def no_word_of_it(fake: FakeAirflow) -> None:
@@ -146,15 +138,7 @@ def test_a_suspension_that_is_taken_back_before_the_end_was_seen_goes_on(running
 def test_a_run_that_is_cancelled_while_the_answer_to_its_trigger_is_lost_does_not_train_on(
     running: Site,
 ) -> None:
-    dag_runs = f"{names.dag_id(running.namespace, 'digits')}/dagRuns"
-
-    def lose_the_answer_and_then_fail(fake: FakeAirflow) -> None:
-        fake.lose_answer("POST", dag_runs)
-        fake.fail(503, dag_runs, times=1e9)
-
-    running.airflow.do(lose_the_answer_and_then_fail)
-    running.api.apply(running.pipeline())
-    lost = running.triggered()
+    lost = triggered_without_an_answer(running)
     patch_run(running, "digits-1", cancel=True)
     running.airflow.do(lambda fake: fake.mend())
     running.wait_state("MLPipelineRun", "digits-1", "Cancelled")
@@ -167,10 +151,7 @@ def test_a_run_that_is_cancelled_while_the_answer_to_its_trigger_is_lost_does_no
 def test_a_run_stays_where_it_was_started_though_its_pipeline_moves_to_another_airflow(
     running: Site,
 ) -> None:
-    running.api.apply(running.pipeline())
-    run = running.triggered()
-    running_step(running, run)
-    running.wait_state("MLPipelineRun", "digits-1", "Running")
+    run = under_way(running)
     running.api.create(
         {
             "apiVersion": names.API_VERSION,

@@ -47,6 +47,15 @@ def running_step(site: Site, run: FakeRun, attempt: int = 1) -> None:
     site.pod_status(pod, phase="Running", containerStatuses=[container(state)])
 
 
+def under_way(site: Site, manifest: Body | None = None) -> FakeRun:
+    """A pipeline is applied, and the step of its first run runs."""
+    site.api.apply(manifest or site.pipeline())
+    run = site.triggered()
+    running_step(site, run)
+    site.wait_state("MLPipelineRun", "digits-1", "Running")
+    return run
+
+
 def container(state: Body) -> Body:
     return {
         "name": "base",
@@ -129,10 +138,7 @@ def test_another_value_of_the_annotation_starts_a_run_once(running: Site) -> Non
 
 
 def test_a_cancelled_run_ends_in_airflow_and_stays_cancelled(running: Site) -> None:
-    running.api.apply(running.pipeline())
-    run = running.triggered()
-    running_step(running, run)
-    running.wait_state("MLPipelineRun", "digits-1", "Running")
+    run = under_way(running)
     patch_run(running, "digits-1", cancel=True)
     status = running.wait_state("MLPipelineRun", "digits-1", "Cancelled")
     assert running.airflow.do(lambda fake: fake.runs[run.dag_id, run.run_id].state) == "failed"
@@ -145,10 +151,7 @@ def test_a_cancelled_run_ends_in_airflow_and_stays_cancelled(running: Site) -> N
 
 
 def test_a_suspended_run_stops_and_goes_on_in_another_attempt(running: Site) -> None:
-    running.api.apply(running.pipeline())
-    run = running.triggered()
-    running_step(running, run)
-    running.wait_state("MLPipelineRun", "digits-1", "Running")
+    run = under_way(running)
     patch_run(running, "digits-1", suspend=True)
     status = running.wait_state("MLPipelineRun", "digits-1", "Suspended")
     assert "failure" not in status
@@ -194,10 +197,7 @@ def test_a_suspended_pipeline_starts_nothing_and_then_what_is_due(running: Site)
 
 
 def test_a_newer_run_replaces_the_one_before(running: Site) -> None:
-    running.api.apply(running.pipeline(runPolicy={"concurrency": "Replace"}))
-    first = running.triggered()
-    running_step(running, first)
-    running.wait_state("MLPipelineRun", "digits-1", "Running")
+    under_way(running, running.pipeline(runPolicy={"concurrency": "Replace"}))
     running.api.apply(running.pipeline(parameters={"epochs": 4}, runPolicy={"concurrency": "Replace"}))
     status = running.wait_state("MLPipelineRun", "digits-1", "Cancelled")
     assert "run digits-2 took its place" in status["message"]
@@ -218,10 +218,7 @@ def test_a_step_that_finds_no_room_in_time_ends_its_run_with_the_schedulers_word
 
 
 def test_a_run_that_airflow_ended_for_its_time_says_so(running: Site) -> None:
-    running.api.apply(running.pipeline(runPolicy={"deadline": "1s"}))
-    run = running.triggered()
-    running_step(running, run)
-    running.wait_state("MLPipelineRun", "digits-1", "Running")
+    run = under_way(running, running.pipeline(runPolicy={"deadline": "1s"}))
 
     def time_out(fake: object) -> None:
         seen = fake.advance(run.dag_id, run.run_id, "failed", {"train": "skipped"})  # type: ignore[attr-defined]

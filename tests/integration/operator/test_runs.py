@@ -3,7 +3,7 @@
 from mlpipeline_operator import names
 from tests.integration.operator.support.api import Body
 from tests.integration.operator.support.site import Site, wait_for
-from tests.support.fake_airflow import FakeAirflow
+from tests.support.fake_airflow import FakeAirflow, FakeRun
 
 SCHEDULED = {"type": "PodScheduled", "status": "True"}
 
@@ -97,16 +97,21 @@ def test_a_lost_answer_to_the_trigger_starts_no_second_run(running: Site) -> Non
     assert running.airflow.do(lambda fake: fake.requests["POST dags/{}/dagRuns"]) == 3
 
 
-def test_a_run_whose_answer_was_lost_is_followed_though_the_workload_has_changed(running: Site) -> None:
-    dag_runs = f"{names.dag_id(running.namespace, 'digits')}/dagRuns"
+def triggered_without_an_answer(site: Site) -> FakeRun:
+    """Airflow has the pipeline's first run, whose trigger it did not answer, and answers nothing about it."""
+    dag_runs = f"{names.dag_id(site.namespace, 'digits')}/dagRuns"
 
     def lose_the_answer_and_then_fail(fake: FakeAirflow) -> None:
         fake.lose_answer("POST", dag_runs)
         fake.fail(503, dag_runs, times=1e9)
 
-    running.airflow.do(lose_the_answer_and_then_fail)
-    running.api.apply(running.pipeline())
-    lost = running.triggered()
+    site.airflow.do(lose_the_answer_and_then_fail)
+    site.api.apply(site.pipeline())
+    return site.triggered()
+
+
+def test_a_run_whose_answer_was_lost_is_followed_though_the_workload_has_changed(running: Site) -> None:
+    lost = triggered_without_an_answer(running)
     running.api.apply(running.pipeline(parameters={"epochs": 9}))
     wait_for(lambda: "digits-2" in running.names("MLPipelineRun"), "there is a run for the new workload")
     assert running.status("MLPipelineRun", "digits-1").get("state") != "Superseded"

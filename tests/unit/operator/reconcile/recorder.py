@@ -1,12 +1,26 @@
 """What stands in for the API server where only the order and the number of writes matter."""
 
 import copy
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
-from mlpipeline_operator.cluster import Manifest
+from mlpipeline_operator.cluster import Cluster, Manifest
+from mlpipeline_operator.connections import Connections
+from mlpipeline_operator.context import Context
+from mlpipeline_operator.settings import Settings
+from mlpipeline_operator.store import Key, Store
+from mlpipeline_operator.values import Images
 
 Body = dict[str, Any]
+
+IMAGES = Images("images.test/airflow:1", "images.test/trainer:1", "images.test/postgres:1")
+
+
+def context_of(api: object, store: Store, enqueue: Callable[[Key], None] = lambda key: None) -> Context:
+    """An operator's state with ``api`` in the API server's place, and no Airflow."""
+    settings, cluster = Settings(IMAGES), cast(Cluster, api)
+    return Context(settings, cluster, store, Connections(settings, cluster, lambda *_: None), enqueue)
 
 
 class Recorder:

@@ -2,24 +2,19 @@
 
 import json
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from mlpipeline_operator import names
 from mlpipeline_operator.build.delivery import delivery
-from mlpipeline_operator.cluster import Cluster
-from mlpipeline_operator.connections import Connections
 from mlpipeline_operator.context import Context, PlacedPipeline
 from mlpipeline_operator.reconcile.bundles import reconcile_bundle
-from mlpipeline_operator.settings import Settings
 from mlpipeline_operator.store import Store
 from mlpipeline_operator.validate import validate_pipeline
-from mlpipeline_operator.values import Images
-from tests.unit.operator.reconcile.recorder import Recorder
+from tests.unit.operator.reconcile.recorder import IMAGES, Recorder, context_of
 
 Body = dict[str, Any]
-IMAGES = Images("images.test/airflow:1", "images.test/trainer:1", "images.test/postgres:1")
 POINTER = names.bundle_pointer("orchestra")
 
 
@@ -28,10 +23,7 @@ class Bundle:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.api, self.store = Recorder(), Store()
-        settings = Settings(IMAGES)
-        cluster = cast(Cluster, self.api)
-        connections = Connections(settings, cluster, lambda *_: None)
-        self.context = Context(settings, cluster, self.store, connections, lambda key: None)
+        self.context = context_of(self.api, self.store)
         monkeypatch.setattr(Context, "now", lambda _: self.now())
         self.put("Airflow", "orchestra", spec={})
 

@@ -1,19 +1,14 @@
 """A deletion by the operator, in whatever order the API server's answer and the watch's word of it come."""
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from mlpipeline_operator import names
-from mlpipeline_operator.cluster import Cluster
-from mlpipeline_operator.connections import Connections
 from mlpipeline_operator.context import Context
-from mlpipeline_operator.settings import Settings
 from mlpipeline_operator.store import Body, Store
-from mlpipeline_operator.values import Images
-from tests.unit.operator.reconcile.recorder import Recorder
+from tests.unit.operator.reconcile.recorder import Recorder, context_of
 
-IMAGES = Images("images.test/airflow:1", "images.test/trainer:1", "images.test/postgres:1")
 KEY = ("MLPipelineRun", "research", "digits-1")
 
 
@@ -45,10 +40,7 @@ def run(**metadata: Any) -> Body:
 
 
 def context_with(store: Store, *, shown: bool) -> Context:
-    settings, cluster = Settings(IMAGES), cast(Cluster, WatchIsFirst(store, shown=shown))
-    return Context(
-        settings, cluster, store, Connections(settings, cluster, lambda *_: None), lambda key: None
-    )
+    return context_of(WatchIsFirst(store, shown=shown), store)
 
 
 @pytest.mark.parametrize("shown", [True, False], ids=["the watch is first", "the answer is first"])

@@ -1,19 +1,15 @@
 """What somebody else changes between what we observed and what we wrote: nobody else tells of it."""
 
 import copy
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from mlpipeline_operator import names
-from mlpipeline_operator.cluster import Cluster
-from mlpipeline_operator.connections import Connections
 from mlpipeline_operator.context import Context
-from mlpipeline_operator.settings import Settings
 from mlpipeline_operator.store import Body, Key, Store
-from mlpipeline_operator.values import Images
+from tests.unit.operator.reconcile.recorder import context_of
 
-IMAGES = Images("images.test/airflow:1", "images.test/trainer:1", "images.test/postgres:1")
 PIPELINE = ("MLPipeline", "research", "digits")
 RUN = ("MLPipelineRun", "research", "digits-1")
 
@@ -42,9 +38,7 @@ class Watched:
             self.store.put(body)
 
     def context(self, server: BusyServer) -> Context:
-        settings, cluster = Settings(IMAGES), cast(Cluster, server)
-        connections = Connections(settings, cluster, lambda *_: None)
-        return Context(settings, cluster, self.store, connections, self.again.append)
+        return context_of(server, self.store, self.again.append)
 
 
 def body(key: Key, **fields: Any) -> Body:

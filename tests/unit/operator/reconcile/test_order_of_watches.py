@@ -1,20 +1,15 @@
 """A run that is seen before its pipeline: each kind has a watch of its own."""
 
-from typing import cast
-
 import pytest
 
 from mlpipeline_operator import names
-from mlpipeline_operator.cluster import Cluster, MissingError
-from mlpipeline_operator.connections import Connections
+from mlpipeline_operator.cluster import MissingError
 from mlpipeline_operator.context import Context
 from mlpipeline_operator.errors import NotReadyError
 from mlpipeline_operator.reconcile.runs import reconcile_run
-from mlpipeline_operator.settings import Settings
 from mlpipeline_operator.store import Body, Store
-from mlpipeline_operator.values import Images
+from tests.unit.operator.reconcile.recorder import context_of
 
-IMAGES = Images("images.test/airflow:1", "images.test/trainer:1", "images.test/postgres:1")
 RUN: Body = {
     "apiVersion": names.API_VERSION,
     "kind": "MLPipelineRun",
@@ -51,10 +46,7 @@ class Server:
 def context(server: Server) -> Context:
     store = Store()
     store.put(RUN)
-    settings, cluster = Settings(IMAGES), cast(Cluster, server)
-    return Context(
-        settings, cluster, store, Connections(settings, cluster, lambda *_: None), lambda key: None
-    )
+    return context_of(server, store)
 
 
 async def test_it_waits_for_a_pipeline_that_is_there_and_was_not_seen_yet() -> None:
